@@ -1,0 +1,5 @@
+// libpq, blocking, one connection per thread.
+#ifndef CLIBPQ_SHIM_H
+#define CLIBPQ_SHIM_H
+#include <libpq-fe.h>
+#endif
