@@ -18,6 +18,8 @@ let package = Package(
     dependencies: [
         // Sockets and event loops.
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        // A queue that gives memory back as it is emptied; NIO brings it along anyway.
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         // Logging behind the API that a Swift service's operators know.
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         // Commands, flags and their help.
@@ -63,7 +65,9 @@ let package = Package(
             name: "Ingest",
             dependencies: [
                 "Contacts", "Postgres",
+                .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
             ],
             swiftSettings: settings),
         // The client library.

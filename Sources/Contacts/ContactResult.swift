@@ -76,17 +76,25 @@ public struct ContactResult: Sendable, Equatable {
     public var sequence: UInt64
     /// What became of it.
     public var status: UpsertStatus
-    /// The contact's id; empty when it failed.
-    public var id: String
+    /// The contact's id, a UUID in lower case; empty when it failed.
+    public var id: String { contactID?.description ?? "" }
     /// Why it failed, when it did.
     public var error: ContactError?
+    /// The id in 16 bytes, so that a result without an error owns no memory.
+    package var contactID: ContactID?
 
-    /// Makes a result.
-    public init(sequence: UInt64, status: UpsertStatus, id: String, error: ContactError? = nil) {
+    package init(
+        sequence: UInt64, status: UpsertStatus, contactID: ContactID?, error: ContactError? = nil
+    ) {
         self.sequence = sequence
         self.status = status
-        self.id = id
+        self.contactID = contactID
         self.error = error
+    }
+
+    /// Makes a result; an `id` that is no UUID is left empty.
+    public init(sequence: UInt64, status: UpsertStatus, id: String, error: ContactError? = nil) {
+        self.init(sequence: sequence, status: status, contactID: ContactID(id), error: error)
     }
 }
 

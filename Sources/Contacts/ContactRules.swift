@@ -29,3 +29,26 @@ package enum ContactLimits {
     /// One contact on the wire.
     package static let contactBytes = 100 * 1024
 }
+
+/// The rules of one import: what its options and its workspace make of them.
+package struct ContactRules: Sendable {
+    /// The identifier that must be there.
+    package let matchBy: MatchBy
+    /// What phone numbers without a country code get.
+    package let dialCode: DialCode?
+
+    /// - Throws: `DecodeError.invalid` naming the option at fault.
+    package init(_ options: UpsertOptions) throws(DecodeError) {
+        matchBy = options.matchBy
+        guard !options.defaultDialCode.isEmpty else {
+            dialCode = nil
+            return
+        }
+        guard let code = PhoneRule.dialCode(options.defaultDialCode) else {
+            throw DecodeError.invalid(
+                field: "default_dial_code",
+                description: "it is not a country code; give its digits, such as 1 or 44")
+        }
+        dialCode = code
+    }
+}

@@ -1,0 +1,137 @@
+// A contact's id: a UUID of version 7, made by the server. Pure values, any thread.
+
+/// A UUID as two words, the most significant first.
+package struct ContactID: Sendable, Hashable {
+    package var high: UInt64
+    package var low: UInt64
+
+    package init(high: UInt64, low: UInt64) {
+        self.high = high
+        self.low = low
+    }
+
+    /// Reads the text form of RFC 9562 section 4, in upper or lower case; `nil` if it is not one.
+    package init?(_ text: String) {
+        var text = text
+        guard let id = text.withUTF8({ ContactID(utf8: $0) }) else { return nil }
+        self = id
+    }
+
+    init?(utf8: UnsafeBufferPointer<UInt8>) {
+        guard utf8.count == Self.textByteCount else { return nil }
+        var words: (UInt64, UInt64) = (0, 0)
+        var digitCount = 0
+        for (index, byte) in utf8.enumerated() {
+            if index == 8 || index == 13 || index == 18 || index == 23 {
+                guard byte == UInt8(ascii: "-") else { return nil }
+                continue
+            }
+            guard let digit = Self.digit(byte) else { return nil }
+            if digitCount < 16 {
+                words.0 = words.0 << 4 | UInt64(digit)
+            } else {
+                words.1 = words.1 << 4 | UInt64(digit)
+            }
+            digitCount += 1
+        }
+        self.init(high: words.0, low: words.1)
+    }
+
+    private static func digit(_ byte: UInt8) -> UInt8? {
+        switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
+        case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
+        case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
+        default: nil
+        }
+    }
+
+    /// The length of the text form.
+    package static let textByteCount = 36
+
+    /// Writes the text form, in lower case, to 36 bytes.
+    func write(to output: UnsafeMutablePointer<UInt8>) {
+        var position = 0
+        for shift in stride(from: 60, through: 0, by: -4) {
+            if shift == 28 || shift == 12 {
+                output[position] = UInt8(ascii: "-")
+                position += 1
+            }
+            output[position] = Self.hexadecimal(UInt8(truncatingIfNeeded: high >> shift) & 15)
+            position += 1
+        }
+        for shift in stride(from: 60, through: 0, by: -4) {
+            if shift == 60 || shift == 44 {
+                output[position] = UInt8(ascii: "-")
+                position += 1
+            }
+            output[position] = Self.hexadecimal(UInt8(truncatingIfNeeded: low >> shift) & 15)
+            position += 1
+        }
+    }
+
+    private static func hexadecimal(_ nibble: UInt8) -> UInt8 {
+        nibble < 10 ? nibble + UInt8(ascii: "0") : nibble - 10 + UInt8(ascii: "a")
+    }
+}
+
+extension ContactID: CustomStringConvertible {
+    package var description: String {
+        String(unsafeUninitializedCapacity: Self.textByteCount) { buffer in
+            guard let start = buffer.baseAddress else { return 0 }
+            write(to: start)
+            return Self.textByteCount
+        }
+    }
+}
+
+/// Makes ids that grow: RFC 9562 section 6.2, method 2 (monotonic random). Within a millisecond the
+/// random part grows by a random step, so that ids of one maker keep the order of their making and
+/// neighbours in time are neighbours in the index.
+package struct ContactIDGenerator {
+    private var milliseconds: UInt64 = 0
+    private var randomHigh: UInt64 = 0  // 12 bits
+    private var randomLow: UInt64 = 0  // 62 bits
+    private var state: UInt64
+
+    package init(seed: UInt64 = .random(in: .min ... .max)) {
+        state = seed
+    }
+
+    /// Moves the clock; going back is ignored.
+    ///
+    /// - Parameter milliseconds: The time since 1970.
+    package mutating func advance(to milliseconds: UInt64) {
+        guard milliseconds > self.milliseconds else { return }
+        self.milliseconds = milliseconds
+        // The top bit starts at 0, which leaves room to grow within the millisecond.
+        randomHigh = random() & 0x7FF
+        randomLow = random() & Self.lowMask
+    }
+
+    /// The next id, greater than all before it.
+    package mutating func next() -> ContactID {
+        randomLow += random() & 0xFFFF_FFFF | 1
+        if randomLow > Self.lowMask {
+            randomLow &= Self.lowMask
+            randomHigh += 1
+            if randomHigh > 0xFFF {
+                randomHigh = 0
+                milliseconds += 1
+            }
+        }
+        return ContactID(
+            high: milliseconds << 16 | 0x7000 | randomHigh, low: 0x8000_0000_0000_0000 | randomLow)
+    }
+
+    private static let lowMask: UInt64 = (1 << 62) - 1
+
+    /// SplitMix64: ids must not collide, they need not be secret.
+    private mutating func random() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var word = state
+        word = (word ^ (word >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        word = (word ^ (word >> 27)) &* 0x94D0_49BB_1331_11EB
+        return word ^ (word >> 31)
+    }
+}

@@ -1,0 +1,177 @@
+// Wire bytes to requests, by protobuf-c.
+//
+// In: one whole message. Out: options as values, and contacts one at a time through the rules into
+// a `NormalizedContact`. Event loop thread; one decoder a loop. What was decoded stays inside and
+// lives until the next decode.
+
+internal import CContactsProto
+internal import CProtobufC
+
+/// Why a message could not be taken.
+package enum DecodeError: Error, Equatable {
+    /// It is not a message of this type.
+    case malformed
+    /// It unpacks to more memory than a message may have.
+    case tooComplex
+    /// A value in the options is not one of those allowed.
+    case invalid(field: String, description: String)
+}
+
+package final class RequestDecoder {
+    /// The most memory that one message may unpack to. A message of 4 MiB that holds contacts and
+    /// custom fields of usual size needs about 10 MiB.
+    package static let unpackedByteLimit = 16 * 1024 * 1024
+
+    private let arena = Arena(budget: RequestDecoder.unpackedByteLimit)
+    private var contacts: UnsafeMutablePointer<UnsafeMutablePointer<Contacts__V1__Contact>?>?
+    private var messageByteCount = 0
+    var encoder = CustomFieldsEncoder()
+
+    /// Contacts in the message last decoded.
+    package private(set) var contactCount = 0
+
+    package init() {}
+
+    /// Decodes a `BulkUpsertRequest`.
+    ///
+    /// - Returns: The options, if the message has any, and the number of its first contact.
+    package func decodeBulkUpsert(
+        _ bytes: UnsafeRawBufferPointer
+    ) throws(DecodeError) -> (options: UpsertOptions?, firstSequence: UInt64) {
+        let message = try unpack(bytes, contacts__v1__bulk_upsert_request__unpack)
+        contacts = message.pointee.contacts
+        contactCount = message.pointee.n_contacts
+        let options = try message.pointee.options.map(Self.options)
+        return (options, message.pointee.first_sequence)
+    }
+
+    /// Decodes an `UpsertContactsRequest`.
+    package func decodeUpsertContacts(
+        _ bytes: UnsafeRawBufferPointer
+    ) throws(DecodeError) -> UpsertOptions {
+        let message = try unpack(bytes, contacts__v1__upsert_contacts_request__unpack)
+        contacts = message.pointee.contacts
+        contactCount = message.pointee.n_contacts
+        return try message.pointee.options.map(Self.options) ?? UpsertOptions()
+    }
+
+    /// Decodes a `GetContactsRequest`; a key that is not UTF-8 or breaks its rule finds nothing
+    /// and comes as `nil`.
+    package func decodeGetContacts(
+        _ bytes: UnsafeRawBufferPointer
+    ) throws(DecodeError) -> [ContactKey?] {
+        let message = try unpack(bytes, contacts__v1__get_contacts_request__unpack)
+        let keys = UnsafeBufferPointer(start: message.pointee.keys, count: message.pointee.n_keys)
+        return try keys.map { key throws(DecodeError) in
+            guard let key, key.pointee.key_case != CONTACTS__V1__CONTACT_KEY__KEY__NOT_SET else {
+                throw DecodeError.invalid(field: "keys", description: "a key has no identifier")
+            }
+            return Self.key(key.pointee)
+        }
+    }
+
+    /// Brings one contact of the last message through the rules.
+    ///
+    /// - Parameters:
+    ///   - index: Its place in the message, below `contactCount`.
+    ///   - rules: The rules of the import.
+    ///   - output: Where the normalised values go; unspecified after a failure.
+    /// - Returns: `nil`, or the first rule that the contact breaks.
+    package func normalizeContact(
+        at index: Int, by rules: ContactRules, into output: inout NormalizedContact
+    ) -> ContactError? {
+        precondition(index < contactCount, "the message has \(contactCount) contacts")
+        guard let contact = contacts?[index] else { return nil }
+        return rules.normalize(
+            contact, isLarge: messageByteCount > ContactLimits.contactBytes,
+            fieldsEncoder: &encoder, into: &output)
+    }
+
+    private func unpack<Message>(
+        _ bytes: UnsafeRawBufferPointer,
+        _ function: (
+            UnsafeMutablePointer<ProtobufCAllocator>?, Int, UnsafePointer<UInt8>?
+        ) -> UnsafeMutablePointer<Message>?
+    ) throws(DecodeError) -> UnsafeMutablePointer<Message> {
+        arena.reset()
+        contactCount = 0
+        messageByteCount = bytes.count
+        var allocator = arena.allocator
+        var nothing: UInt8 = 0
+        let start = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)
+        let message = withUnsafePointer(to: &nothing) { function(&allocator, bytes.count, start ?? $0) }
+        guard let message else {
+            if arena.isExhausted { throw DecodeError.tooComplex }
+            throw DecodeError.malformed
+        }
+        return message
+    }
+}
+
+extension RequestDecoder {
+    static func options(
+        _ pointer: UnsafeMutablePointer<Contacts__V1__UpsertOptions>
+    ) throws(DecodeError) -> UpsertOptions {
+        let message = pointer.pointee
+        var options = UpsertOptions()
+        options.importID = try text(message.import_id, "import_id")
+        guard options.importID.count <= 128 else {
+            throw DecodeError.invalid(
+                field: "import_id", description: "it has more than 128 characters")
+        }
+        options.matchBy = try value(message.match_by.rawValue, "match_by")
+        options.writeMode = try value(message.write_mode.rawValue, "write_mode")
+        options.existence = try value(message.existence.rawValue, "existence")
+        options.results = try value(message.results.rawValue, "results")
+        options.defaultDialCode = try text(message.default_dial_code, "default_dial_code")
+        let lists = UnsafeBufferPointer(start: message.list_ids, count: message.n_list_ids)
+        options.listIDs = Array(lists)
+        options.runWorkflow = message.run_workflow != 0
+        options.validateOnly = message.validate_only != 0
+        options.maxFailures = message.max_failures
+        for label in UnsafeBufferPointer(start: message.labels, count: message.n_labels) {
+            guard let label = label?.pointee else { continue }
+            options.labels[try text(label.key, "labels")] = try text(label.value, "labels")
+        }
+        return options
+    }
+
+    /// 0 is the first value, which is the default.
+    private static func value<Value: RawRepresentable<UInt8>>(
+        _ raw: some BinaryInteger, _ field: String
+    ) throws(DecodeError) -> Value {
+        guard let value = Value(rawValue: UInt8(clamping: raw == 0 ? 1 : raw)) else {
+            throw DecodeError.invalid(field: field, description: "it has no value \(raw)")
+        }
+        return value
+    }
+
+    private static func text(
+        _ data: ProtobufCBinaryData, _ field: String
+    ) throws(DecodeError) -> String {
+        guard let text = String(validating: data.buffer, as: UTF8.self), !text.contains("\0") else {
+            throw DecodeError.invalid(
+                field: field, description: "it is not valid UTF-8 without NUL")
+        }
+        return text
+    }
+
+    private static func key(_ key: Contacts__V1__ContactKey) -> ContactKey? {
+        guard let text = String(validating: key.id.buffer, as: UTF8.self) else { return nil }
+        switch key.key_case {
+        case CONTACTS__V1__CONTACT_KEY__KEY_ID:
+            return ContactID(text).map { .id($0.description) }
+        case CONTACTS__V1__CONTACT_KEY__KEY_EMAIL:
+            return (try? EmailRule.normalize(text).get()).map { .email($0) }
+        case CONTACTS__V1__CONTACT_KEY__KEY_PHONE:
+            return (try? PhoneRule.normalize(text).get()).map { .phone($0) }
+        default:
+            return text.isEmpty || text.contains("\0") ? nil : .externalID(text)
+        }
+    }
+}
+
+extension ProtobufCBinaryData {
+    /// The bytes, for as long as the arena holds them.
+    var buffer: UnsafeBufferPointer<UInt8> { UnsafeBufferPointer(start: data, count: len) }
+}

@@ -1,0 +1,182 @@
+// Wire bytes to answers, by protobuf-c: the client's side.
+//
+// In: one whole response message. Out: values. Any thread, one at a time.
+
+internal import CContactsProto
+internal import CProtobufC
+
+/// One message of the response side of a bulk upsert.
+package enum BulkUpsertAnswer: Sendable {
+    case started(UpsertStarted)
+    case results([ContactResult], committedThrough: UInt64)
+    case summary(UpsertSummary)
+}
+
+package final class ResponseDecoder {
+    private let arena = Arena(budget: .max)
+
+    package init() {}
+
+    package func bulkUpsert(
+        _ bytes: UnsafeRawBufferPointer
+    ) throws(DecodeError) -> BulkUpsertAnswer {
+        let response = try unpack(bytes, contacts__v1__bulk_upsert_response__unpack).pointee
+        switch response.response_case {
+        case CONTACTS__V1__BULK_UPSERT_RESPONSE__RESPONSE_STARTED:
+            guard let started = response.started?.pointee else { throw .malformed }
+            return .started(Self.started(started))
+        case CONTACTS__V1__BULK_UPSERT_RESPONSE__RESPONSE_RESULTS:
+            guard let results = response.results?.pointee else { throw .malformed }
+            return .results(
+                try Self.results(results.results, results.n_results),
+                committedThrough: results.committed_through)
+        case CONTACTS__V1__BULK_UPSERT_RESPONSE__RESPONSE_SUMMARY:
+            guard let summary = response.summary?.pointee else { throw .malformed }
+            return .summary(Self.summary(summary))
+        default:
+            throw .malformed
+        }
+    }
+
+    package func upsertContacts(
+        _ bytes: UnsafeRawBufferPointer
+    ) throws(DecodeError) -> (results: [ContactResult], summary: UpsertSummary) {
+        let response = try unpack(bytes, contacts__v1__upsert_contacts_response__unpack).pointee
+        let summary = response.summary.map { Self.summary($0.pointee) } ?? UpsertSummary()
+        return (try Self.results(response.results, response.n_results), summary)
+    }
+
+    package func getContacts(
+        _ bytes: UnsafeRawBufferPointer
+    ) throws(DecodeError) -> [ContactRecord?] {
+        let response = try unpack(bytes, contacts__v1__get_contacts_response__unpack).pointee
+        let entries = UnsafeBufferPointer(start: response.entries, count: response.n_entries)
+        return entries.map { entry in
+            guard let record = entry?.pointee.record?.pointee, let contact = record.contact else {
+                return nil
+            }
+            return ContactRecord(
+                contact: Self.contact(contact.pointee),
+                createdAt: Self.timestamp(record.created_at),
+                updatedAt: Self.timestamp(record.updated_at))
+        }
+    }
+
+    private func unpack<Message>(
+        _ bytes: UnsafeRawBufferPointer,
+        _ function: (
+            UnsafeMutablePointer<ProtobufCAllocator>?, Int, UnsafePointer<UInt8>?
+        ) -> UnsafeMutablePointer<Message>?
+    ) throws(DecodeError) -> UnsafeMutablePointer<Message> {
+        arena.reset()
+        var allocator = arena.allocator
+        var nothing: UInt8 = 0
+        let start = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)
+        let message = withUnsafePointer(to: &nothing) {
+            function(&allocator, bytes.count, start ?? $0)
+        }
+        guard let message else { throw .malformed }
+        return message
+    }
+}
+
+extension ResponseDecoder {
+    private static func results(
+        _ start: UnsafeMutablePointer<UnsafeMutablePointer<Contacts__V1__ContactResult>?>?,
+        _ count: Int
+    ) throws(DecodeError) -> [ContactResult] {
+        var results: [ContactResult] = []
+        results.reserveCapacity(count)
+        for pointer in UnsafeBufferPointer(start: start, count: count) {
+            guard let result = pointer?.pointee,
+                let status = UpsertStatus(rawValue: UInt8(clamping: result.status.rawValue))
+            else { throw .malformed }
+            results.append(
+                ContactResult(
+                    sequence: result.sequence, status: status,
+                    contactID: ContactID(utf8: result.id.buffer),
+                    error: result.error.map { error($0.pointee) }))
+        }
+        return results
+    }
+
+    private static func error(_ error: Contacts__V1__ContactError) -> ContactError {
+        ContactError(
+            reasonText: error.reason.text, field: error.field.text, message: error.message.text,
+            retryable: error.retryable != 0, conflictingID: error.conflicting_id.text)
+    }
+
+    private static func started(_ started: Contacts__V1__BulkUpsertStarted) -> UpsertStarted {
+        let limits = started.limits?.pointee
+        return UpsertStarted(
+            importID: started.import_id.text, resumed: started.resumed != 0,
+            committedThrough: started.committed_through,
+            options: started.options.flatMap { try? RequestDecoder.options($0) } ?? UpsertOptions(),
+            limits: Limits(
+                maxMessageBytes: limits?.max_message_bytes ?? 0,
+                maxContactsPerMessage: limits?.max_contacts_per_message ?? 0,
+                maxContactBytes: limits?.max_contact_bytes ?? 0,
+                maxTextBytes: limits?.max_text_bytes ?? 0,
+                maxFields: limits?.max_fields ?? 0,
+                maxUnacknowledgedContacts: limits?.max_unacknowledged_contacts ?? 0))
+    }
+
+    private static func summary(_ message: Contacts__V1__BulkUpsertSummary) -> UpsertSummary {
+        var summary = UpsertSummary()
+        summary.total = message.total
+        summary.created = message.created
+        summary.updated = message.updated
+        summary.unchanged = message.unchanged
+        summary.replayed = message.replayed
+        summary.failed = message.failed
+        summary.committedThrough = message.committed_through
+        let reasons = UnsafeBufferPointer(
+            start: message.failed_by_reason, count: message.n_failed_by_reason)
+        for reason in reasons {
+            guard let reason = reason?.pointee else { continue }
+            summary.failedByReason[reason.key.text] = reason.value
+        }
+        return summary
+    }
+
+    private static func contact(_ message: Contacts__V1__Contact) -> Contact {
+        var contact = Contact()
+        if message._email_case.rawValue != 0 { contact.email = message.email.text }
+        if message._phone_case.rawValue != 0 { contact.phone = message.phone.text }
+        if message._external_id_case.rawValue != 0 { contact.externalID = message.external_id.text }
+        if message._id_case.rawValue != 0 { contact.id = message.id.text }
+        if message._name_case.rawValue != 0 { contact.name = message.name.text }
+        if message._first_name_case.rawValue != 0 { contact.firstName = message.first_name.text }
+        if message._last_name_case.rawValue != 0 { contact.lastName = message.last_name.text }
+        contact.listIDs = Array(
+            UnsafeBufferPointer(start: message.list_ids, count: message.n_list_ids))
+        let fields = UnsafeBufferPointer(start: message.fields, count: message.n_fields)
+        contact.fields = fields.compactMap { $0.map { field($0.pointee) } }
+        return contact
+    }
+
+    private static func field(_ field: Contacts__V1__CustomField) -> CustomField {
+        let value: CustomField.Value =
+            switch field.value_case {
+            case CONTACTS__V1__CUSTOM_FIELD__VALUE_STRING_VALUE: .string(field.string_value.text)
+            case CONTACTS__V1__CUSTOM_FIELD__VALUE_INTEGER_VALUE: .integer(field.integer_value)
+            case CONTACTS__V1__CUSTOM_FIELD__VALUE_NUMBER_VALUE: .number(field.number_value)
+            case CONTACTS__V1__CUSTOM_FIELD__VALUE_BOOLEAN_VALUE: .boolean(field.boolean_value != 0)
+            case CONTACTS__V1__CUSTOM_FIELD__VALUE_TIMESTAMP_VALUE:
+                .timestamp(timestamp(field.timestamp_value))
+            default: .null
+            }
+        return CustomField(field.name.text, value)
+    }
+
+    private static func timestamp(
+        _ message: UnsafeMutablePointer<Contacts__V1__Timestamp>?
+    ) -> Timestamp {
+        Timestamp(
+            seconds: message?.pointee.seconds ?? 0, nanoseconds: message?.pointee.nanos ?? 0)
+    }
+}
+
+extension ProtobufCBinaryData {
+    fileprivate var text: String { String(decoding: buffer, as: UTF8.self) }
+}

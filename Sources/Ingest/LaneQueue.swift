@@ -1,0 +1,115 @@
+// What waits for one lane.
+//
+// In: blocks of many calls, from event loops. Out: as many as one transaction takes, to the lane's
+// thread. This is the first of the two thread hops, and the only lock on the path of a contact.
+
+package import Contacts
+internal import DequeModule
+internal import NIOConcurrencyHelpers
+
+/// A block and where its outcomes go.
+package struct LaneWork: Sendable {
+    package let block: RowBlock
+    /// Called once on the lane's thread, after the COMMIT.
+    package let deliver: @Sendable (BlockOutcome) -> Void
+
+    package init(block: RowBlock, deliver: @escaping @Sendable (BlockOutcome) -> Void) {
+        self.block = block
+        self.deliver = deliver
+    }
+}
+
+/// What became of the contacts of one block.
+package struct BlockOutcome: Sendable {
+    package struct Entry: Sendable {
+        package let sequence: UInt64
+        /// Any but `failed` and `replayed`; of a failed contact, unspecified.
+        package let status: UpsertStatus
+        package let id: ContactID
+    }
+
+    /// Of each contact, in the block's order.
+    package var entries: [Entry] = []
+    /// The errors of those that failed, by their place in `entries`.
+    package var errors: [(index: Int, error: ContactError)] = []
+    /// Set when nothing is known of the block's contacts; `entries` is empty then.
+    package var failure: IngestFailure?
+}
+
+/// Why a block got no answer.
+package enum IngestFailure: Error, Sendable {
+    /// The database stayed away for as long as a lane waits for it. Nothing was written.
+    case databaseAway
+    /// The connection broke during COMMIT: the contacts may be there or not.
+    case outcomeUnknown
+    /// The database refuses in a way that no retry and no other contact would change.
+    case databaseRefuses(sqlstate: String)
+}
+
+package final class LaneQueue: Sendable {
+    private struct State {
+        var waiting: Deque<LaneWork> = []
+        var isClosed = false
+    }
+
+    /// The most that one transaction takes. More gains little throughput and costs latency.
+    package static let transactionContactLimit = 10_000
+    package static let transactionByteLimit = 8 * 1024 * 1024
+
+    private let condition = ConditionLock(value: false)
+    private let state = NIOLockedValueBox(State())
+
+    package init() {}
+
+    /// Hands a block over. Blocks of one caller are taken in the order they came.
+    package func add(_ work: LaneWork) {
+        condition.lock()
+        state.withLockedValue { $0.waiting.append(work) }
+        condition.unlock(withValue: true)
+    }
+
+    /// Lets the lane finish what waits and then stop.
+    package func close() {
+        condition.lock()
+        state.withLockedValue { $0.isClosed = true }
+        condition.unlock(withValue: true)
+    }
+
+    /// Waits for work and takes what one transaction may hold; `nil` once closed and empty.
+    ///
+    /// Blocks of one workspace that match by different identifiers go to different transactions:
+    /// within one, an identifier is looked up once.
+    func take() -> [LaneWork]? {
+        condition.lock(whenValue: true)
+        let (taken, goesOn) = state.withLockedValue { state in
+            let taken = Self.takeTransaction(from: &state.waiting)
+            return (taken, !state.waiting.isEmpty || state.isClosed)
+        }
+        condition.unlock(withValue: goesOn)
+        return taken.isEmpty ? nil : taken
+    }
+
+    private static func takeTransaction(from waiting: inout Deque<LaneWork>) -> [LaneWork] {
+        var taken: [LaneWork] = []
+        var plans: [WritePlan] = []
+        var contactCount = 0
+        var byteCount = 0
+        while let block = waiting.first?.block {
+            contactCount += block.contactCount
+            byteCount += block.byteCount
+            let fits =
+                contactCount <= transactionContactLimit && byteCount <= transactionByteLimit
+                && !plans.contains { $0.conflicts(with: block.plan) }
+            guard taken.isEmpty || fits else { break }
+            if plans.last != block.plan { plans.append(block.plan) }
+            taken.append(waiting.removeFirst())
+        }
+        return taken
+    }
+}
+
+extension WritePlan {
+    fileprivate func conflicts(with other: WritePlan) -> Bool {
+        workspace.id == other.workspace.id && matchBy != other.matchBy
+    }
+}

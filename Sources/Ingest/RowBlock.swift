@@ -1,0 +1,214 @@
+// Contacts of one call on their way to one lane: rows ready for COPY, back to back.
+//
+// In: normalised contacts, on the event loop. Out: the block as one value, handed to the lane's
+// thread. No allocation per contact: both arrays grow and are handed over whole.
+
+package import Contacts
+
+/// What decides how the contacts of an import are written.
+package struct WritePlan: Sendable, Hashable {
+    package let workspace: Workspace
+    package let matchBy: MatchBy
+    package let writeMode: WriteMode
+    package let existence: Existence
+
+    package init(workspace: Workspace, options: UpsertOptions) {
+        self.workspace = workspace
+        matchBy = options.matchBy
+        writeMode = options.writeMode
+        existence = options.existence
+    }
+
+    /// The column that is matched. Matching by id is refused before a plan is made.
+    var key: TextField { matchBy.textField ?? .email }
+}
+
+package struct RowBlock: Sendable {
+    /// One row and what COPY does not carry of it.
+    struct Row {
+        /// The contact's number in its import.
+        var sequence: UInt64
+        var keyHash: UInt64
+        var offset: Int32
+        var byteCount: Int32
+        /// Bit 0...5 the texts, bit 6 the custom fields: what the contact mentions.
+        var mentioned: UInt8
+        /// Bytes after the row that hold the custom fields with their nulls; 0: the row's own.
+        var patchByteCount: Int32
+    }
+
+    let plan: WritePlan
+    private(set) var bytes: [UInt8] = []
+    private(set) var rows: [Row] = []
+
+    package init(plan: WritePlan) {
+        self.plan = plan
+    }
+
+    package var contactCount: Int { rows.count }
+    package var byteCount: Int { bytes.count }
+
+    /// The bit of `Row.mentioned` for custom fields.
+    static let fieldsBit = 6
+
+    /// Adds a contact.
+    ///
+    /// - Parameters:
+    ///   - id: The id that it gets if it is new.
+    ///   - keyHash: `KeyHash.of` its matching identifier.
+    package mutating func append(
+        _ contact: borrowing NormalizedContact, sequence: UInt64, id: ContactID, keyHash: UInt64
+    ) {
+        var byteCount = RowLayout.columnsOffset + 4 * RowLayout.variableColumnCount
+        var mentioned: UInt8 = 0
+        for index in 0..<RowLayout.textColumnCount {
+            let length = contact.texts[index].length
+            if length >= 0 { mentioned |= 1 << UInt8(index) }
+            byteCount += Int(max(length, 0))
+        }
+        let patchLength = contact.fields.isAbsent ? 0 : Int(contact.fields.length)
+        if patchLength > 0 { mentioned |= 1 << UInt8(Self.fieldsBit) }
+        // A contact that removes fields carries the patch itself after the row; a new contact
+        // would have nothing to remove.
+        var kept: [UInt8] = []
+        if contact.removesFields {
+            CustomFieldsMerge.withoutNulls(
+                contact.bytes.span.extracting(contact.fields.range), into: &kept)
+        }
+        let fieldsLength = contact.removesFields ? kept.count : max(patchLength, 2)
+        byteCount += 1 + fieldsLength
+        if !contact.fieldKinds.isAbsent { byteCount += 1 + Int(contact.fieldKinds.length) }
+        let patchByteCount = contact.removesFields ? 1 + patchLength : 0
+
+        let offset = bytes.count
+        bytes.grow(by: byteCount + patchByteCount) { row in
+            RowLayout.writePrefix(row, workspace: plan.workspace, id: id)
+            contact.bytes.withUnsafeBytes { source in
+                var writer = ColumnWriter(row: row)
+                for index in 0..<RowLayout.textColumnCount {
+                    writer.text(contact.texts[index], source)
+                }
+                if contact.removesFields {
+                    kept.withUnsafeBytes { writer.json($0) }
+                } else if patchLength > 0 {
+                    writer.json(UnsafeRawBufferPointer(rebasing: source[contact.fields.range]))
+                } else {
+                    writer.noFields()
+                }
+                if contact.fieldKinds.isAbsent {
+                    writer.null()
+                } else {
+                    writer.json(UnsafeRawBufferPointer(rebasing: source[contact.fieldKinds.range]))
+                }
+                if patchByteCount > 0 {
+                    writer.patch(UnsafeRawBufferPointer(rebasing: source[contact.fields.range]))
+                }
+            }
+        }
+        rows.append(
+            Row(
+                sequence: sequence, keyHash: keyHash, offset: Int32(offset),
+                byteCount: Int32(byteCount), mentioned: mentioned,
+                patchByteCount: Int32(patchByteCount)))
+    }
+}
+
+/// Writes the columns of a row one after another.
+struct ColumnWriter {
+    let row: UnsafeMutableRawPointer
+    private(set) var offset = RowLayout.columnsOffset
+
+    init(row: UnsafeMutableRawPointer) {
+        self.row = row
+    }
+
+    /// A text; absent and cleared ones are NULL.
+    mutating func text(_ value: NormalizedContact.Location, _ source: UnsafeRawBufferPointer) {
+        guard value.length > 0 else { return null() }
+        bytes(UnsafeRawBufferPointer(rebasing: source[value.range]))
+    }
+
+    mutating func column(_ value: ColumnBytes) {
+        guard value.start != nil else { return null() }
+        bytes(value.buffer)
+    }
+
+    mutating func json(_ text: UnsafeRawBufferPointer) {
+        RowLayout.store(Int32(text.count + 1), row, offset)
+        offset += 4
+        patch(text)
+    }
+
+    mutating func noFields() {
+        json(UnsafeRawBufferPointer(start: RowLayout.noFields.utf8Start, count: 2))
+    }
+
+    /// A jsonb value without a length before it.
+    mutating func patch(_ text: UnsafeRawBufferPointer) {
+        row.storeBytes(of: RowLayout.jsonbVersion, toByteOffset: offset, as: UInt8.self)
+        copy(text, to: offset + 1)
+        offset += 1 + text.count
+    }
+
+    mutating func null() {
+        RowLayout.store(Int32(-1), row, offset)
+        offset += 4
+    }
+
+    private mutating func bytes(_ value: UnsafeRawBufferPointer) {
+        RowLayout.store(Int32(value.count), row, offset)
+        copy(value, to: offset + 4)
+        offset += 4 + value.count
+    }
+
+    private func copy(_ value: UnsafeRawBufferPointer, to offset: Int) {
+        guard let start = value.baseAddress else { return }
+        (row + offset).copyMemory(from: start, byteCount: value.count)
+    }
+}
+
+extension [UInt8] {
+    /// Appends bytes that `body` writes; it gets their start.
+    fileprivate mutating func grow(by count: Int, _ body: (UnsafeMutableRawPointer) -> Void) {
+        let start = self.count
+        append(contentsOf: repeatElement(0, count: count))
+        withUnsafeMutableBytes { buffer in
+            if let base = buffer.baseAddress { body(base + start) }
+        }
+    }
+}
+
+/// The hash that places a contact in a lane and finds repeats of a key. It is seeded for each
+/// process, so that nobody can choose keys that collide.
+package enum KeyHash {
+    private static let seed = UInt64.random(in: .min ... .max)
+
+    package static func of(_ contact: borrowing NormalizedContact, _ field: TextField) -> UInt64 {
+        contact.bytes.withUnsafeBytes { bytes in
+            of(UnsafeRawBufferPointer(rebasing: bytes[contact.texts[field.rawValue].range]))
+        }
+    }
+
+    /// Multiply and fold, eight bytes at a time, as wyhash does.
+    static func of(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
+        var hash = seed ^ UInt64(truncatingIfNeeded: bytes.count)
+        var offset = 0
+        while offset + 8 <= bytes.count {
+            hash = mix(
+                hash ^ bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self),
+                0x9E37_79B9_7F4A_7C15)
+            offset += 8
+        }
+        var rest: UInt64 = 0
+        while offset < bytes.count {
+            rest = rest << 8 | UInt64(bytes[offset])
+            offset += 1
+        }
+        return mix(hash ^ rest, 0xD6E8_FEB8_6659_FD93)
+    }
+
+    static func mix(_ left: UInt64, _ right: UInt64) -> UInt64 {
+        let product = left.multipliedFullWidth(by: right)
+        return product.high ^ product.low
+    }
+}

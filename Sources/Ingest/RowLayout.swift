@@ -1,0 +1,123 @@
+// One contact as a binary COPY row of the table `contacts`.
+//
+// This is the form in which a contact is queued, compared and stored. Integers are big-endian
+// (PostgreSQL, COPY, "Binary Format"):
+//
+//     0   int16  number of columns, 11
+//     2   int32  4        6   int32  workspace_id
+//     10  int32  16       14  uuid   id
+//     30  int32  2        34  int16  unique_by
+//     36  email, phone, external_id, name, first_name, last_name: int32 length or -1, bytes
+//         fields, field_kinds: int32 length or -1, a version byte 1, JSON text
+//
+// Pure functions over bytes, any thread.
+
+internal import Contacts
+
+enum RowLayout {
+    static let columnCount: Int16 = 11
+    static let idOffset = 14
+    static let columnsOffset = 36
+    /// Columns after `unique_by`: six texts, then `fields` and `field_kinds`.
+    static let textColumnCount = 6
+    static let variableColumnCount = 8
+    /// The first byte of a jsonb value on the wire.
+    static let jsonbVersion: UInt8 = 1
+    static let noFields: StaticString = "{}"
+
+    /// Writes the fixed part of a row.
+    static func writePrefix(
+        _ row: UnsafeMutableRawPointer, workspace: Workspace, id: ContactID
+    ) {
+        store(columnCount, row, 0)
+        store(Int32(4), row, 2)
+        store(workspace.id, row, 6)
+        store(Int32(16), row, 10)
+        store(id.high, row, idOffset)
+        store(id.low, row, idOffset + 8)
+        store(Int32(2), row, 30)
+        store(workspace.uniqueBy.rawValue, row, 34)
+    }
+
+    static func store(
+        _ value: some FixedWidthInteger, _ base: UnsafeMutableRawPointer, _ offset: Int
+    ) {
+        base.storeBytes(of: value.bigEndian, toByteOffset: offset, as: type(of: value))
+    }
+
+    static func load<Value: FixedWidthInteger>(
+        _ base: UnsafeRawPointer, _ offset: Int, as type: Value.Type
+    ) -> Value {
+        Value(bigEndian: base.loadUnaligned(fromByteOffset: offset, as: type))
+    }
+
+    static func id(of row: UnsafeRawPointer) -> ContactID {
+        ContactID(
+            high: load(row, idOffset, as: UInt64.self),
+            low: load(row, idOffset + 8, as: UInt64.self))
+    }
+}
+
+/// A column's bytes; `nil` start is SQL's NULL.
+struct ColumnBytes {
+    let start: UnsafeRawPointer?
+    let count: Int
+
+    static let null = ColumnBytes(start: nil, count: 0)
+
+    static func == (left: ColumnBytes, right: ColumnBytes) -> Bool {
+        guard let leftStart = left.start, let rightStart = right.start else {
+            return left.start == nil && right.start == nil
+        }
+        return left.count == right.count
+            && leftStart.compare(with: rightStart, byteCount: left.count)
+    }
+
+    /// Without the version byte of jsonb.
+    var json: UnsafeBufferPointer<UInt8> {
+        guard let start, count > 0 else { return UnsafeBufferPointer(start: nil, count: 0) }
+        return UnsafeBufferPointer(
+            start: (start + 1).assumingMemoryBound(to: UInt8.self), count: count - 1)
+    }
+
+    var buffer: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: start, count: count) }
+}
+
+/// Where the columns of one row begin: found in one walk.
+struct RowView {
+    let row: UnsafeRawPointer
+    private(set) var columns: InlineArray<8, ColumnBytes>
+    /// The row's length.
+    let byteCount: Int
+
+    init(_ row: UnsafeRawPointer) {
+        self.row = row
+        columns = .init(repeating: .null)
+        var offset = RowLayout.columnsOffset
+        for index in 0..<RowLayout.variableColumnCount {
+            let length = Int(RowLayout.load(row, offset, as: Int32.self))
+            offset += 4
+            if length >= 0 {
+                columns[index] = ColumnBytes(start: row + offset, count: length)
+                offset += length
+            }
+        }
+        byteCount = offset
+    }
+
+    var fields: ColumnBytes { columns[RowLayout.textColumnCount] }
+    var fieldKinds: ColumnBytes { columns[RowLayout.textColumnCount + 1] }
+    var id: ContactID { RowLayout.id(of: row) }
+}
+
+extension UnsafeRawPointer {
+    /// Whether as many bytes are the same at both places.
+    @inline(__always)
+    func compare(with other: UnsafeRawPointer, byteCount: Int) -> Bool {
+        memcmp(self, other, byteCount) == 0
+    }
+}
+
+#if canImport(Glibc)
+    internal import Glibc
+#endif

@@ -1,0 +1,82 @@
+// Workspaces: whose contacts they are, and which identifiers are unique among them.
+//
+// In: a name. Out: the workspace as it stands in the database. Any thread.
+
+package import Contacts
+package import Postgres
+
+/// The identifiers that are unique in a workspace.
+package struct UniqueIdentifiers: OptionSet, Sendable, Hashable {
+    package let rawValue: Int16
+
+    package init(rawValue: Int16) { self.rawValue = rawValue }
+
+    package static let email = UniqueIdentifiers(rawValue: 1)
+    package static let phone = UniqueIdentifiers(rawValue: 2)
+    package static let externalID = UniqueIdentifiers(rawValue: 4)
+
+    /// Reads a list such as `email,phone`; `nil` if it is empty or has another word.
+    package init?(list: String) {
+        var identifiers: UniqueIdentifiers = []
+        for word in list.split(separator: ",", omittingEmptySubsequences: false) {
+            switch word {
+            case "email": identifiers.insert(.email)
+            case "phone": identifiers.insert(.phone)
+            case "external_id": identifiers.insert(.externalID)
+            default: return nil
+            }
+        }
+        self = identifiers
+    }
+
+    package func contains(_ field: TextField) -> Bool {
+        field.rawValue < Self.identifierCount && rawValue & (1 << field.rawValue) != 0
+    }
+
+    /// Email, phone and external id: the first of the text fields.
+    package static let identifierCount = 3
+
+    /// The number of identifiers that are unique.
+    var count: Int { rawValue.nonzeroBitCount }
+}
+
+/// A workspace.
+package struct Workspace: Sendable, Hashable {
+    package let id: Int32
+    package let uniqueBy: UniqueIdentifiers
+
+    package init(id: Int32, uniqueBy: UniqueIdentifiers) {
+        self.id = id
+        self.uniqueBy = uniqueBy
+    }
+
+    /// The workspace that always exists.
+    package static let defaultName = "default"
+
+    /// Finds a workspace; `nil` if there is none of the name.
+    package static func find(_ name: String, _ connection: Connection) throws -> Workspace? {
+        var parameters = Parameters()
+        parameters.append(text: name)
+        let result = try connection.query(
+            "SELECT id, unique_by FROM workspaces WHERE name = $1", parameters)
+        guard result.rowCount == 1 else { return nil }
+        return Workspace(
+            id: result.int32(0, 0), uniqueBy: UniqueIdentifiers(rawValue: result.int16(0, 1)))
+    }
+
+    /// Makes a workspace; `nil` if the name is taken.
+    package static func create(
+        _ name: String, uniqueBy: UniqueIdentifiers, _ connection: Connection
+    ) throws -> Workspace? {
+        var parameters = Parameters()
+        parameters.append(text: name)
+        parameters.append(int16: uniqueBy.rawValue)
+        let result = try connection.query(
+            """
+            INSERT INTO workspaces (name, unique_by) VALUES ($1, $2)
+            ON CONFLICT (name) DO NOTHING RETURNING id
+            """, parameters)
+        guard result.rowCount == 1 else { return nil }
+        return Workspace(id: result.int32(0, 0), uniqueBy: uniqueBy)
+    }
+}
