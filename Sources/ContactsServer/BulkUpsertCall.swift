@@ -1,0 +1,276 @@
+// The main job: one BulkUpsert call.
+//
+// In: whole messages, pulled while there is room; outcomes from the lanes. Out: `started`, results
+// in sequence order, the summary, a status. Event loop thread.
+//
+// Back-pressure: a message is pulled only while the window has room, its credit goes back to the
+// peer only when all its contacts are answered, and answers leave the window only while the peer
+// reads. So a slow database, and a peer that never reads, both stop the peer's sending.
+
+internal import Contacts
+internal import Ingest
+internal import NIOCore
+internal import RPC
+
+final class BulkUpsertCall: CallHandler {
+    /// How a call goes:
+    ///
+    ///     opening ──(first message)──▶ resolving ──▶ taking ──(half-close)──▶ ending ──▶ over
+    ///        │                             │            └─(limit, drain, fault)─▲          ▲
+    ///        └────────(refused)────────────┴───────────────────────────────────────────────┘
+    private enum State {
+        /// No message yet.
+        case opening
+        /// The first message waits until its workspace is known.
+        case resolving(ReceivedMessage)
+        /// Contacts are taken.
+        case taking
+        /// No more are taken; those in the window are answered, then this status.
+        case ending(RPCStatus)
+        /// The status is sent, or the call is gone.
+        case over
+    }
+
+    private var state = State.opening
+    private let engine: IngestEngine
+    private let context: LoopContext
+    private var options = UpsertOptions()
+    private var session: UpsertSession?
+    private var counter = SummaryCounter()
+    private var credits: CircularBuffer<(lastSequence: UInt64, byteCount: Int)> = []
+    private var lastProgress = NIODeadline.now()
+    private var isPumpScheduled = false
+
+    init(engine: IngestEngine, context: LoopContext) {
+        self.engine = engine
+        self.context = context
+    }
+
+    func messagesAvailable(_ call: ServerCall) { pump(call) }
+
+    func writable(_ call: ServerCall) { pump(call) }
+
+    func draining(_ call: ServerCall) {
+        switch state {
+        case .opening, .resolving: end(call, .shuttingDown)
+        case .taking: state = .ending(.shuttingDown)
+        case .ending, .over: break
+        }
+        pump(call)
+    }
+
+    func ended(_ call: ServerCall, by cause: CallEnd) {
+        state = .over
+        session?.abandon()
+        session = nil
+    }
+
+    /// Moves everything that can move.
+    private func pump(_ call: ServerCall) {
+        takeMessages(call)
+        session?.handOver()
+        answer(call)
+        // Answers made room.
+        if case .taking = state, let session, hasRoom(session), call.hasMessage { pump(call) }
+    }
+
+    // MARK: Request side
+
+    private func hasRoom(_ session: UpsertSession) -> Bool {
+        session.window.count < ServerLimits.unacknowledgedContacts
+    }
+
+    private func takeMessages(_ call: ServerCall) {
+        if case .opening = state, let first = call.nextMessage() {
+            open(call, first)
+        }
+        while case .taking = state, let session, hasRoom(session),
+            let message = call.nextMessage()
+        {
+            take(call, message, session)
+        }
+        if call.isRequestComplete {
+            switch state {
+            case .taking: state = .ending(.ok)
+            // Nothing was sent: an import of no contacts.
+            case .opening: open(call, ReceivedMessage(bytes: ByteBuffer(), creditByteCount: 0))
+            case .resolving, .ending, .over: break
+            }
+        }
+    }
+
+    /// Reads the options and finds the workspace; goes on in `begin`.
+    private func open(_ call: ServerCall, _ message: ReceivedMessage) {
+        let name = call.head.metadata.first(Metadata.workspace) ?? Workspace.defaultName
+        do throws(DecodeError) {
+            let request = try message.decode(with: context.decoder)
+            options = request.options ?? UpsertOptions()
+            _ = try ContactRules(options)
+        } catch {
+            return end(call, RPCStatus(error, message: "BulkUpsertRequest"))
+        }
+        if let refusal = OptionRules.refusal(options) { return end(call, refusal) }
+        state = .resolving(message)
+        call.sendHeaders()
+        if let workspace = engine.rememberedWorkspace(named: name) {
+            return begin(call, workspace)
+        }
+        let bound = NIOLoopBound((self, call), eventLoop: call.eventLoop)
+        let eventLoop = call.eventLoop
+        engine.workspace(named: name) { result in
+            eventLoop.execute {
+                let (handler, call) = bound.value
+                switch result {
+                case .success(let workspace?): handler.begin(call, workspace)
+                case .success(nil): handler.end(call, .unknownWorkspace(name))
+                case .failure(let error): handler.end(call, RPCStatus(error))
+                }
+                handler.pump(call)
+            }
+        }
+    }
+
+    private func begin(_ call: ServerCall, _ workspace: Workspace) {
+        guard case .resolving(let message) = state else { return }
+        if let refusal = OptionRules.refusal(options, in: workspace) { return end(call, refusal) }
+        guard let rules = try? ContactRules(options) else { return }
+        context.advanceClock()
+        options.importID = context.nextID().description
+        let session = UpsertSession(
+            engine: engine, context: context, eventLoop: call.eventLoop,
+            plan: WritePlan(workspace: workspace, options: options), rules: rules,
+            onSettled: { [weak self, weak call] in
+                guard let self, let call else { return }
+                self.settled(call)
+            })
+        self.session = session
+        context.encoder.reset()
+        call.send(
+            context.encoder.started(
+                UpsertStarted(
+                    importID: options.importID, resumed: false, committedThrough: 0,
+                    options: options, limits: ServerLimits.published)))
+        state = .taking
+        take(call, message, session)
+    }
+
+    private func take(_ call: ServerCall, _ message: ReceivedMessage, _ session: UpsertSession) {
+        let isFirst = session.window.next == 1 && credits.isEmpty
+        do throws(DecodeError) {
+            let request = try message.decode(with: context.decoder)
+            if request.options != nil, !isFirst || counter.summary.total > 0 {
+                return stop(
+                    RPCStatus(.invalidArgument, "options: they belong in the first message only"))
+            }
+            let expected = session.window.next
+            guard request.firstSequence == 0 || request.firstSequence == expected else {
+                return stop(
+                    RPCStatus(
+                        .outOfRange,
+                        """
+                        first_sequence: \(request.firstSequence) is not the next contact's \
+                        number, which is \(expected)
+                        """))
+            }
+        } catch {
+            return stop(RPCStatus(error, message: "BulkUpsertRequest"))
+        }
+        guard context.decoder.contactCount <= ServerLimits.contactsPerMessage else {
+            return stop(
+                RPCStatus(
+                    .invalidArgument,
+                    """
+                    contacts: the message has \(context.decoder.contactCount); the limit is \
+                    \(ServerLimits.contactsPerMessage)
+                    """))
+        }
+        session.takeMessage()
+        credits.append((session.window.next - 1, message.creditByteCount))
+        checkFailureLimit(session)
+    }
+
+    private func checkFailureLimit(_ session: UpsertSession) {
+        guard options.maxFailures > 0, session.failureCount >= options.maxFailures else { return }
+        stop(
+            RPCStatus(
+                .failedPrecondition,
+                "max_failures: \(session.failureCount) contacts have failed; the import stops"))
+    }
+
+    /// Takes no more contacts; those taken are still answered.
+    private func stop(_ status: RPCStatus) {
+        if case .taking = state { state = .ending(status) }
+    }
+
+    // MARK: Response side
+
+    /// Outcomes came from a lane; those of one turn of the loop are answered together.
+    private func settled(_ call: ServerCall) {
+        guard !isPumpScheduled else { return }
+        isPumpScheduled = true
+        let bound = NIOLoopBound((self, call), eventLoop: call.eventLoop)
+        call.eventLoop.execute {
+            let (handler, call) = bound.value
+            handler.isPumpScheduled = false
+            handler.pump(call)
+        }
+    }
+
+    private func answer(_ call: ServerCall) {
+        guard let session else { return }
+        checkFailureLimit(session)
+        while session.window.hasAnswer, call.unsentByteCount < ServerLimits.unsentBytes {
+            sendResults(call, session)
+        }
+        returnCredit(call, session)
+        if let failure = session.failure, !session.window.hasAnswer {
+            return end(call, RPCStatus(failure))
+        }
+        if case .ending(let status) = state, session.window.isEmpty { end(call, status) }
+    }
+
+    private func sendResults(_ call: ServerCall, _ session: UpsertSession) {
+        let encoder = context.encoder
+        encoder.reset()
+        var popped = 0
+        while popped < ServerLimits.resultsPerMessage,
+            let (sequence, answer) = session.window.popFirst()
+        {
+            popped += 1
+            counter.count(sequence, answer)
+            switch answer {
+            case .failed(let error) where options.results != .summary:
+                encoder.append(sequence: sequence, error: error)
+            case .stored(let status, let id) where options.results == .all:
+                encoder.append(sequence: sequence, status: status, id: id)
+            default:
+                break
+            }
+        }
+        let now = NIODeadline.now()
+        guard encoder.resultCount > 0 || now - lastProgress >= .milliseconds(500) else { return }
+        lastProgress = now
+        call.send(encoder.finishResults(committedThrough: session.window.first - 1))
+    }
+
+    private func returnCredit(_ call: ServerCall, _ session: UpsertSession) {
+        var byteCount = 0
+        while let credit = credits.first, credit.lastSequence < session.window.first {
+            byteCount += credit.byteCount
+            credits.removeFirst()
+        }
+        if byteCount > 0 { call.returnCredit(byteCount) }
+    }
+
+    private func end(_ call: ServerCall, _ status: RPCStatus) {
+        if case .over = state { return }
+        state = .over
+        if session != nil {
+            context.encoder.reset()
+            call.send(context.encoder.summary(counter.summary))
+        }
+        session?.abandon()
+        session = nil
+        call.finish(status)
+    }
+}

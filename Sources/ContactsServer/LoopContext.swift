@@ -1,0 +1,22 @@
+// What the calls of one event loop share: memory that is reused from message to message.
+//
+// Made on the loop and used on the loop; every use ends before the next begins.
+
+internal import Contacts
+internal import Glibc
+
+final class LoopContext {
+    let decoder = RequestDecoder()
+    let encoder = ResponseEncoder()
+    var contact = NormalizedContact()
+    private var ids = ContactIDGenerator()
+
+    /// Brings the ids' clock up to date; once a message is often enough.
+    func advanceClock() {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        ids.advance(to: UInt64(time.tv_sec) * 1000 + UInt64(time.tv_nsec) / 1_000_000)
+    }
+
+    func nextID() -> ContactID { ids.next() }
+}

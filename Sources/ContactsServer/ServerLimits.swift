@@ -1,0 +1,28 @@
+// The limits of a call, each with its reason. `started` tells them to the caller.
+
+internal import Contacts
+internal import Ingest
+
+enum ServerLimits {
+    /// gRPC's usual limit; a message of this size holds more contacts than one may have.
+    static let messageBytes = 4 * 1024 * 1024
+    /// A message is taken whole, so it bounds how far a call may pass the next limit.
+    static let contactsPerMessage = 10_000
+    /// Three transactions for each of two lanes: one at work, two waiting.
+    static let unacknowledgedContacts = 60_000
+    /// Keys of one look-up.
+    static let keysPerLookup = 10_000
+    /// Results of one response message: about 45 KiB.
+    static let resultsPerMessage = 1_000
+    /// Response bytes of a call that wait for its peer to read. Results beyond it wait in the
+    /// window, where they are smaller, and once the window is full no more contacts are taken.
+    static let unsentBytes = 128 * 1024
+
+    static let published = Limits(
+        maxMessageBytes: UInt64(messageBytes),
+        maxContactsPerMessage: UInt64(contactsPerMessage),
+        maxContactBytes: UInt64(ContactLimits.contactBytes),
+        maxTextBytes: UInt64(ContactLimits.textBytes),
+        maxFields: UInt64(ContactLimits.fields),
+        maxUnacknowledgedContacts: UInt64(unacknowledgedContacts))
+}

@@ -1,0 +1,111 @@
+// The one place where errors become gRPC statuses. Messages to callers hold no SQL, no host name,
+// no value of a contact.
+
+internal import Contacts
+internal import Ingest
+internal import RPC
+
+extension RPCStatus {
+    init(_ error: DecodeError, message name: String) {
+        switch error {
+        case .malformed:
+            self.init(
+                .invalidArgument,
+                "the message is not a valid \(name); was it encoded from another proto?")
+        case .tooComplex:
+            self.init(
+                .invalidArgument,
+                """
+                the message unpacks to more than \(RequestDecoder.unpackedByteLimit) bytes; send \
+                fewer contacts or custom fields in each message
+                """)
+        case .invalid(let field, let description):
+            self.init(.invalidArgument, "\(field): \(description)")
+        }
+    }
+
+    init(_ failure: IngestFailure) {
+        switch failure {
+        case .databaseAway:
+            self.init(
+                .unavailable,
+                "the database is away; contacts without a result were not stored, send them again")
+        case .outcomeUnknown:
+            self.init(
+                .unavailable,
+                """
+                the database went away while it committed; contacts without a result may be \
+                stored or not, send them again
+                """)
+        case .databaseRefuses(let sqlstate):
+            self.init(
+                .unavailable,
+                """
+                the database takes no contacts (SQLSTATE \(sqlstate)); those without a result \
+                were not stored
+                """)
+        }
+    }
+
+    init(_ error: ReaderError) {
+        switch error {
+        case .databaseAway:
+            self.init(.unavailable, "the database is away; try again")
+        case .refused(let sqlstate):
+            self.init(.unavailable, "the database refuses the look-up (SQLSTATE \(sqlstate))")
+        case .overloaded:
+            self.init(.resourceExhausted, "too many look-ups wait; try again")
+        }
+    }
+
+    static func unknownWorkspace(_ name: String) -> RPCStatus {
+        RPCStatus(
+            .notFound,
+            """
+            there is no workspace \(name.prefix(128)); make it with \
+            "contactsd workspace create", or mend the metadata contacts-workspace
+            """)
+    }
+
+    static let shuttingDown = RPCStatus(
+        .unavailable, "the server shuts down; call again and go on after the last result")
+}
+
+/// Checks of the options that need no database. All of them come before anything is written.
+enum OptionRules {
+    /// What this version does not do is refused, never ignored.
+    static func refusal(_ options: UpsertOptions) -> RPCStatus? {
+        if options.listIDs.contains(where: { $0 != 0 }) {
+            return RPCStatus(.notFound, "list_ids: the workspace has no such list")
+        }
+        let unsupported: String? =
+            if !options.importID.isEmpty {
+                "import_id (imports that can be resumed)"
+            } else if options.matchBy == .id {
+                "match_by MATCH_BY_ID"
+            } else if options.runWorkflow {
+                "run_workflow"
+            } else if options.validateOnly {
+                "validate_only"
+            } else if !options.labels.isEmpty {
+                "labels"
+            } else {
+                nil
+            }
+        return unsupported.map {
+            RPCStatus(.unimplemented, "this version of the server does not support \($0)")
+        }
+    }
+
+    static func refusal(_ options: UpsertOptions, in workspace: Workspace) -> RPCStatus? {
+        guard let field = options.matchBy.textField, !workspace.uniqueBy.contains(field) else {
+            return nil
+        }
+        return RPCStatus(
+            .failedPrecondition,
+            """
+            match_by: \(field.wireName) is not unique in this workspace; match by an identifier \
+            that is, or make a workspace with --unique \(field.wireName)
+            """)
+    }
+}

@@ -1,0 +1,125 @@
+// One UpsertContacts call: a whole import in one message and one answer.
+//
+// In: one message. Out: one message, once all its contacts are decided. Event loop thread.
+
+internal import Contacts
+internal import Ingest
+internal import NIOCore
+internal import RPC
+
+final class UpsertContactsCall: CallHandler {
+    private let engine: IngestEngine
+    private let context: LoopContext
+    private var options = UpsertOptions()
+    private var message: ReceivedMessage?
+    private var session: UpsertSession?
+    private var isOver = false
+
+    init(engine: IngestEngine, context: LoopContext) {
+        self.engine = engine
+        self.context = context
+    }
+
+    func messagesAvailable(_ call: ServerCall) {
+        guard message == nil, let message = call.nextMessage() else { return }
+        self.message = message
+        let name = call.head.metadata.first(Metadata.workspace) ?? Workspace.defaultName
+        if let refusal = check(message) { return end(call, refusal) }
+        let bound = NIOLoopBound((self, call), eventLoop: call.eventLoop)
+        let eventLoop = call.eventLoop
+        engine.workspace(named: name) { result in
+            eventLoop.execute {
+                let (handler, call) = bound.value
+                switch result {
+                case .success(let workspace?): handler.begin(call, workspace)
+                case .success(nil): handler.end(call, .unknownWorkspace(name))
+                case .failure(let error): handler.end(call, RPCStatus(error))
+                }
+            }
+        }
+    }
+
+    func writable(_ call: ServerCall) {}
+
+    /// The call is short: it is answered before the connection closes.
+    func draining(_ call: ServerCall) {}
+
+    func ended(_ call: ServerCall, by cause: CallEnd) {
+        isOver = true
+        session?.abandon()
+        session = nil
+    }
+
+    private func check(_ message: ReceivedMessage) -> RPCStatus? {
+        do throws(DecodeError) {
+            options = try message.decodeUpsertContacts(with: context.decoder)
+            _ = try ContactRules(options)
+        } catch {
+            return RPCStatus(error, message: "UpsertContactsRequest")
+        }
+        guard context.decoder.contactCount <= ServerLimits.contactsPerMessage else {
+            return RPCStatus(
+                .invalidArgument,
+                """
+                contacts: the call has \(context.decoder.contactCount); the limit is \
+                \(ServerLimits.contactsPerMessage), use BulkUpsert for more
+                """)
+        }
+        return OptionRules.refusal(options)
+    }
+
+    private func begin(_ call: ServerCall, _ workspace: Workspace) {
+        guard !isOver, let message else { return }
+        if let refusal = OptionRules.refusal(options, in: workspace) { return end(call, refusal) }
+        guard let rules = try? ContactRules(options),
+            (try? message.decodeUpsertContacts(with: context.decoder)) != nil
+        else { return }
+        let session = UpsertSession(
+            engine: engine, context: context, eventLoop: call.eventLoop,
+            plan: WritePlan(workspace: workspace, options: options), rules: rules,
+            onSettled: { [weak self, weak call] in
+                guard let self, let call else { return }
+                self.answer(call)
+            })
+        self.session = session
+        session.takeMessage()
+        context.advanceClock()
+        options.importID = context.nextID().description
+        session.handOver()
+        answer(call)
+    }
+
+    /// Answers once every contact is decided. All are taken at once, so that here `max_failures`
+    /// can stop nothing.
+    private func answer(_ call: ServerCall) {
+        guard let session, !isOver else { return }
+        if let failure = session.failure { return end(call, RPCStatus(failure)) }
+        guard session.window.isDecided else { return }
+        let encoder = context.encoder
+        encoder.reset()
+        var counter = SummaryCounter()
+        while let (sequence, answer) = session.window.popFirst() {
+            counter.count(sequence, answer)
+            switch answer {
+            case .failed(let error) where options.results != .summary:
+                encoder.append(sequence: sequence, error: error)
+            case .stored(let status, let id) where options.results == .all:
+                encoder.append(sequence: sequence, status: status, id: id)
+            default:
+                break
+            }
+        }
+        call.send(
+            encoder.finishUpsertContacts(importID: options.importID, summary: counter.summary))
+        call.returnCredit(message?.creditByteCount ?? 0)
+        end(call, .ok)
+    }
+
+    private func end(_ call: ServerCall, _ status: RPCStatus) {
+        guard !isOver else { return }
+        isOver = true
+        session?.abandon()
+        session = nil
+        call.finish(status)
+    }
+}

@@ -1,0 +1,99 @@
+// The engine: all lanes and the reader, on one database.
+//
+// In: blocks and look-ups from any thread. Out: outcomes by the closures that came with them. Knows
+// nothing of calls, connections or channels.
+
+package import Contacts
+package import Logging
+package import Postgres
+internal import Synchronization
+
+package final class IngestEngine: Sendable {
+    /// How long a workspace's name is remembered; its id and settings hardly ever change.
+    private static let workspaceLifetime = Duration.seconds(10)
+
+    private let queues: [LaneQueue]
+    private let reader: Reader
+    private let threads: [WorkerThread]
+    private let workspaces = Mutex<[String: (Workspace, ContinuousClock.Instant)]>([:])
+
+    /// Starts the lanes. They connect when there is work, and again after a connection broke.
+    ///
+    /// - Parameters:
+    ///   - conninfo: A database with the schema applied.
+    ///   - laneCount: How many transactions run at once.
+    package init(conninfo: String, laneCount: Int, logger: Logger) {
+        precondition(laneCount > 0, "an engine has lanes")
+        let queues = (0..<laneCount).map { _ in LaneQueue() }
+        let reader = Reader(conninfo: conninfo, logger: logger)
+        self.queues = queues
+        self.reader = reader
+        var threads = queues.enumerated().map { number, queue in
+            WorkerThread(name: "lane \(number)") {
+                var lane = Lane(queue: queue, conninfo: conninfo, number: number, logger: logger)
+                lane.run()
+            }
+        }
+        threads.append(WorkerThread(name: "reader") { reader.run() })
+        self.threads = threads
+    }
+
+    package var laneCount: Int { queues.count }
+
+    /// The lane of a contact.
+    ///
+    /// Contacts of one key share a lane, which keeps their order. Where a workspace has several
+    /// unique identifiers, any two of its contacts may contend for one, so they share a lane.
+    package func lane(of plan: WritePlan, keyHash: UInt64) -> Int {
+        let hash =
+            plan.workspace.uniqueBy.rawValue.nonzeroBitCount > 1
+            ? KeyHash.mix(UInt64(truncatingIfNeeded: plan.workspace.id), 0x9E37_79B9_7F4A_7C15)
+            : keyHash
+        // The low bits find a bucket within the lane.
+        return Int((hash >> 32).multipliedFullWidth(by: UInt64(queues.count) << 32).high)
+    }
+
+    /// Hands a block to its lane. Blocks of one caller are served in the order they come.
+    package func add(_ work: LaneWork, to lane: Int) {
+        queues[lane].add(work)
+    }
+
+    /// Finds a workspace; `nil` if there is none of the name.
+    package func workspace(
+        named name: String,
+        completion: @escaping @Sendable (Result<Workspace?, ReaderError>) -> Void
+    ) {
+        if let known = rememberedWorkspace(named: name) { return completion(.success(known)) }
+        reader.read({ try Workspace.find(name, $0) }) { [weak self] result in
+            if case .success(let workspace?) = result {
+                self?.workspaces.withLock { $0[name] = (workspace, .now) }
+            }
+            completion(result)
+        }
+    }
+
+    /// The workspace, if it was found a short while ago.
+    package func rememberedWorkspace(named name: String) -> Workspace? {
+        workspaces.withLock { workspaces in
+            guard let (workspace, time) = workspaces[name] else { return nil }
+            if ContinuousClock.now - time < Self.workspaceLifetime { return workspace }
+            workspaces[name] = nil
+            return nil
+        }
+    }
+
+    /// Looks contacts up; one entry for each key, in order.
+    package func contacts(
+        _ keys: [ContactKey?], in workspace: Workspace,
+        completion: @escaping @Sendable (Result<[ContactRecord?], ReaderError>) -> Void
+    ) {
+        reader.read({ try ContactLookup.find(keys, in: workspace, $0) }, completion: completion)
+    }
+
+    /// Serves what waits and stops. Nothing may be added any more.
+    package func stop() {
+        for queue in queues { queue.close() }
+        reader.close()
+        for thread in threads { thread.join() }
+    }
+}

@@ -1,0 +1,49 @@
+// A thread that runs one closure from start to end, for blocking libpq.
+
+internal import Glibc
+internal import Synchronization
+
+/// libpq blocks, so its connections live on threads of their own, never on an event loop or on
+/// Swift's cooperative pool.
+final class WorkerThread: Sendable {
+    /// Guards the join: a thread is joined once.
+    private let handle: Mutex<pthread_t?>
+
+    /// Starts a thread.
+    ///
+    /// - Parameter name: At most 15 bytes, as the kernel shows it.
+    init(name: String, _ body: @escaping @Sendable () -> Void) {
+        let start = Unmanaged.passRetained(Start(name: name, body: body))
+        var thread = pthread_t()
+        let result = pthread_create(
+            &thread, nil,
+            { argument in
+                guard let argument else { return nil }
+                let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
+                pthread_setname_np(pthread_self(), start.name)
+                start.body()
+                return nil
+            }, start.toOpaque())
+        precondition(result == 0, "no thread: \(String(cString: strerror(result)))")
+        handle = Mutex(thread)
+    }
+
+    /// Waits until the closure has returned.
+    func join() {
+        let thread = handle.withLock { handle in
+            defer { handle = nil }
+            return handle
+        }
+        if let thread { pthread_join(thread, nil) }
+    }
+
+    private final class Start: Sendable {
+        let name: String
+        let body: @Sendable () -> Void
+
+        init(name: String, body: @escaping @Sendable () -> Void) {
+            self.name = name
+            self.body = body
+        }
+    }
+}
