@@ -1,0 +1,217 @@
+// Brings a patch of custom fields into the stored ones, as JSON texts in jsonb's form.
+// In: stored fields and kinds as the database prints them, a patch and its kinds as
+// `CustomFieldsEncoder` writes them. Out: the merged texts, and whether anything differs.
+// Pure functions, any thread. Both objects are in the same order, so one walk over both does it;
+// values are raw tokens, so what other programs stored (nested objects, nulls) stays as it is.
+// Stored fields that are no object in jsonb's order count as none, and differ.
+
+package enum CustomFieldsMerge {
+    /// Appends the stored fields with the patch's values in place of theirs and without what the
+    /// patch removes, and their kinds, nothing when there are none. Whether that differs from what
+    /// is stored, in a value or its kind.
+    package static func merge(
+        stored: Span<UInt8>, storedKinds: Span<UInt8>, patch: Span<UInt8>, patchKinds: Span<UInt8>,
+        intoFields fields: inout [UInt8], kinds: inout [UInt8]
+    ) -> Bool {
+        if same(stored, patch), same(storedKinds, patchKinds), !mayHoldNull(patch) {
+            fields.append(stored)
+            kinds.append(storedKinds)
+            return false
+        }
+        let fieldsStart = fields.count
+        let kindsStart = kinds.count
+        var run = MergeRun(fields: fieldsStart, kinds: kindsStart)
+        if let differs = run.merge(stored, storedKinds, patch, patchKinds, &fields, &kinds) {
+            return differs
+        }
+        fields.removeSubrange(fieldsStart...)
+        kinds.removeSubrange(kindsStart...)
+        withoutNulls(patch, into: &fields)
+        kinds.append(patchKinds)
+        return true
+    }
+
+    /// Appends the patch without the fields that it removes: the fields of a new contact.
+    package static func withoutNulls(_ patch: Span<UInt8>, into fields: inout [UInt8]) {
+        if !mayHoldNull(patch), !patch.isEmpty {
+            fields.append(patch)
+            return
+        }
+        let start = fields.count
+        var walk = JSONWalk()
+        walk.advance(patch)
+        while walk.state == .member {
+            if !isNull(patch, walk.member) {
+                appendMember(patch.extracting(walk.member.whole), since: start, to: &fields)
+            }
+            walk.advance(patch)
+        }
+        close(&fields, since: start, emptyObject: true)
+    }
+
+    /// Whether the patch, without the fields that it removes, is what is stored: fields and kinds.
+    package static func isEqual(
+        stored: Span<UInt8>, storedKinds: Span<UInt8>, patch: Span<UInt8>, patchKinds: Span<UInt8>
+    ) -> Bool {
+        if same(stored, patch), same(storedKinds, patchKinds), !mayHoldNull(patch) { return true }
+        var left = KindedWalk()
+        var right = KindedWalk()
+        left.advance(stored, storedKinds)
+        right.advanceOverNulls(patch, patchKinds)
+        while left.state == .member, right.state == .member {
+            guard JSONName.compare(stored, left.member, patch, right.member) == 0,
+                sameValue(stored, left, patch, right)
+            else { return false }
+            left.advance(stored, storedKinds)
+            right.advanceOverNulls(patch, patchKinds)
+        }
+        return left.state == .end && right.state == .end
+    }
+
+    // MARK: - Shared with the walk
+
+    static func isNull(_ text: Span<UInt8>, _ member: JSONMember) -> Bool {
+        // No other value begins with n.
+        member.value.count == 4 && text[member.value.lowerBound] == UInt8(ascii: "n")
+    }
+
+    static func sameValue(
+        _ leftText: Span<UInt8>, _ left: KindedWalk, _ rightText: Span<UInt8>, _ right: KindedWalk
+    ) -> Bool {
+        left.isTimestamp == right.isTimestamp
+            && same(
+                leftText.extracting(left.member.value), rightText.extracting(right.member.value))
+    }
+
+    static func same(_ left: Span<UInt8>, _ right: Span<UInt8>) -> Bool {
+        guard left.count == right.count else { return false }
+        return left.withUnsafeBytes { a in
+            right.withUnsafeBytes { b in a.elementsEqual(b) }
+        }
+    }
+
+    /// False only when no member is null; a text that holds these bytes makes it true too.
+    private static func mayHoldNull(_ patch: Span<UInt8>) -> Bool {
+        guard patch.count >= 4 else { return false }
+        for index in 0...(patch.count - 4) where patch[index] == UInt8(ascii: "n") {
+            if patch[index + 1] == UInt8(ascii: "u"), patch[index + 2] == UInt8(ascii: "l"),
+                patch[index + 3] == UInt8(ascii: "l")
+            {
+                return true
+            }
+        }
+        return false
+    }
+
+    /// Appends `{` or `, `, and the member.
+    static func appendMember(_ member: Span<UInt8>, since start: Int, to output: inout [UInt8]) {
+        JSONText.append(output.count == start ? "{" : ", ", to: &output)
+        output.append(member)
+    }
+
+    static func close(_ output: inout [UInt8], since start: Int, emptyObject: Bool) {
+        if output.count > start {
+            output.append(ASCII.closeBrace)
+        } else if emptyObject {
+            JSONText.append("{}", to: &output)
+        }
+    }
+}
+
+/// A walk over fields with their kinds beside them.
+struct KindedWalk {
+    private var fields = JSONWalk()
+    private var kinds = JSONWalk()
+    /// Whether the member is a timestamp: the kinds say so and the value is a string still, for
+    /// another program may have put something else in its place.
+    private(set) var isTimestamp = false
+
+    var state: JSONWalk.State { fields.state }
+    var member: JSONMember { fields.member }
+
+    mutating func advance(_ text: Span<UInt8>, _ kindsText: Span<UInt8>) {
+        fields.advance(text)
+        isTimestamp = false
+        if fields.state != .member { return }
+        if kinds.state == .begin { kinds.advance(kindsText) }
+        while kinds.state == .member {
+            let order = JSONName.compare(kindsText, kinds.member, text, fields.member)
+            if order > 0 { return }
+            if order == 0 {
+                isTimestamp = text[fields.member.value.lowerBound] == ASCII.quote
+                return
+            }
+            kinds.advance(kindsText)
+        }
+    }
+
+    mutating func advanceOverNulls(_ text: Span<UInt8>, _ kindsText: Span<UInt8>) {
+        repeat {
+            advance(text, kindsText)
+        } while state == .member && CustomFieldsMerge.isNull(text, member)
+    }
+}
+
+/// One merge on its way.
+private struct MergeRun {
+    /// Where its output begins.
+    let fields: Int
+    let kinds: Int
+    private var differs = false
+
+    init(fields: Int, kinds: Int) {
+        self.fields = fields
+        self.kinds = kinds
+    }
+
+    /// nil when a text is malformed.
+    mutating func merge(
+        _ stored: Span<UInt8>, _ storedKinds: Span<UInt8>, _ patch: Span<UInt8>,
+        _ patchKinds: Span<UInt8>, _ output: inout [UInt8], _ kindsOutput: inout [UInt8]
+    ) -> Bool? {
+        var old = KindedWalk()
+        var new = KindedWalk()
+        old.advance(stored, storedKinds)
+        new.advance(patch, patchKinds)
+        while old.state == .member || new.state == .member {
+            let order =
+                new.state != .member
+                ? -1
+                : old.state != .member
+                    ? 1 : JSONName.compare(stored, old.member, patch, new.member)
+            if order < 0 {
+                append(stored, old, &output, &kindsOutput)
+            } else {
+                if !CustomFieldsMerge.isNull(patch, new.member) {
+                    append(patch, new, &output, &kindsOutput)
+                    differs =
+                        differs || order > 0
+                        || !CustomFieldsMerge.sameValue(stored, old, patch, new)
+                } else if order == 0 {
+                    differs = true
+                }
+                new.advance(patch, patchKinds)
+            }
+            if order <= 0 { old.advance(stored, storedKinds) }
+        }
+        if old.state == .malformed || new.state == .malformed { return nil }
+        CustomFieldsMerge.close(&output, since: fields, emptyObject: true)
+        CustomFieldsMerge.close(&kindsOutput, since: kinds, emptyObject: false)
+        return differs
+    }
+
+    private func append(
+        _ text: Span<UInt8>, _ walk: KindedWalk, _ output: inout [UInt8],
+        _ kindsOutput: inout [UInt8]
+    ) {
+        CustomFieldsMerge.appendMember(
+            text.extracting(walk.member.whole), since: fields, to: &output)
+        if walk.isTimestamp {
+            let name = walk.member.name
+            CustomFieldsMerge.appendMember(
+                text.extracting(name.lowerBound - 1..<name.upperBound + 1), since: kinds,
+                to: &kindsOutput)
+            JSONText.append(": \"timestamp\"", to: &kindsOutput)
+        }
+    }
+}
