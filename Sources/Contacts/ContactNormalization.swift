@@ -75,36 +75,38 @@ extension ContactRules {
         guard let value = contact.text(field) else { return nil }
         let start = output.bytes.count
         if !value.isEmpty {
-            let fault: RuleFault? =
-                switch field {
-                case .email:
-                    EmailRule.isBlank(value.span)
-                        ? nil : EmailRule.normalize(value.span, into: &output.bytes)
-                case .phone:
-                    PhoneRule.isBlank(value.span)
-                        ? nil
-                        : PhoneRule.normalize(value.span, dialCode: dialCode, into: &output.bytes)
-                default:
-                    append(value, to: &output.bytes)
-                }
-            if let fault { return ContactError(fault, field.wireName) }
+            if let fault = identifierFault(field, value, into: &output.bytes) {
+                return ContactError(fault, field.wireName)
+            }
         }
         output.texts[field.rawValue] = .init(start: start, end: output.bytes.count)
         return nil
+    }
+
+    /// White space alone is no email and no phone number: it counts as empty.
+    private func identifierFault(
+        _ field: TextField, _ value: UnsafeBufferPointer<UInt8>, into bytes: inout [UInt8]
+    ) -> RuleFault? {
+        switch field {
+        case .email where !EmailRule.isBlank(value.span):
+            return EmailRule.normalize(value.span, into: &bytes)
+        case .phone where !PhoneRule.isBlank(value.span):
+            return PhoneRule.normalize(value.span, defaultDialCode: dialCode, into: &bytes)
+        case .email, .phone:
+            return nil
+        default:
+            bytes.append(contentsOf: value)
+            return nil
+        }
     }
 
     private func names(_ contact: WireContact, into output: inout NormalizedContact) -> ContactError? {
         for field in [TextField.name, .firstName, .lastName] {
             guard let value = contact.text(field) else { continue }
             let start = output.bytes.count
-            _ = append(value, to: &output.bytes)
+            output.bytes.append(contentsOf: value)
             output.texts[field.rawValue] = .init(start: start, end: output.bytes.count)
         }
-        return nil
-    }
-
-    private func append(_ value: UnsafeBufferPointer<UInt8>, to bytes: inout [UInt8]) -> RuleFault? {
-        bytes.append(contentsOf: value)
         return nil
     }
 
@@ -122,15 +124,10 @@ extension ContactRules {
                 return ContactError(fault, "fields.\(index)")
             }
         }
-        var start = output.bytes.count
-        encoder.finish(into: &output.bytes)
+        let start = output.bytes.count
+        encoder.finish(into: &output.bytes, kinds: &output.fieldKinds)
         output.fields = .init(start: start, end: output.bytes.count)
         output.removesFields = encoder.hasNulls
-        start = output.bytes.count
-        encoder.finishKinds(into: &output.bytes)
-        if output.bytes.count > start {
-            output.fieldKinds = .init(start: start, end: output.bytes.count)
-        }
         return nil
     }
 

@@ -41,8 +41,8 @@ package struct NormalizedContact {
     package internal(set) var texts: InlineArray<6, Location> = .init(repeating: Location())
     /// Custom fields as a JSON object in the form that PostgreSQL prints; `null` removes a field.
     package internal(set) var fields = Location()
-    /// Which of them are timestamps, as a JSON object; absent when none is.
-    package internal(set) var fieldKinds = Location()
+    /// Which of them are timestamps, as a JSON object; empty when none is.
+    package internal(set) var fieldKinds: [UInt8] = []
     /// Whether `fields` holds a `null`.
     package internal(set) var removesFields = false
 
@@ -53,7 +53,7 @@ package struct NormalizedContact {
         bytes.removeAll(keepingCapacity: true)
         texts = .init(repeating: Location())
         fields = Location()
-        fieldKinds = Location()
+        fieldKinds.removeAll(keepingCapacity: true)
         removesFields = false
     }
 }

@@ -164,7 +164,7 @@ extension RequestDecoder {
         case CONTACTS__V1__CONTACT_KEY__KEY_EMAIL:
             return (try? EmailRule.normalize(text).get()).map { .email($0) }
         case CONTACTS__V1__CONTACT_KEY__KEY_PHONE:
-            return (try? PhoneRule.normalize(text).get()).map { .phone($0) }
+            return (try? PhoneRule.normalize(text, defaultDialCode: nil).get()).map { .phone($0) }
         default:
             return text.isEmpty || text.contains("\0") ? nil : .externalID(text)
         }

@@ -73,8 +73,9 @@ enum ContactLookup {
 
     /// Both without the version byte of jsonb.
     private static func fields(_ stored: [UInt8]?, kinds: [UInt8]?) -> [CustomField] {
-        CustomFieldsReader.read(
-            Array((stored ?? []).dropFirst()).span, kinds: Array((kinds ?? []).dropFirst()).span)
+        let stored = Array((stored ?? []).dropFirst())
+        let kinds = Array((kinds ?? []).dropFirst())
+        return CustomFieldsReader.read(fields: stored.span, kinds: kinds.span)
     }
 }
 

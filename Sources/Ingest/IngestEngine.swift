@@ -5,7 +5,6 @@
 
 package import Contacts
 package import Logging
-package import Postgres
 internal import Synchronization
 
 package final class IngestEngine: Sendable {
@@ -29,12 +28,12 @@ package final class IngestEngine: Sendable {
         self.queues = queues
         self.reader = reader
         var threads = queues.enumerated().map { number, queue in
-            WorkerThread(name: "lane \(number)") {
+            WorkerThread {
                 var lane = Lane(queue: queue, conninfo: conninfo, number: number, logger: logger)
                 lane.run()
             }
         }
-        threads.append(WorkerThread(name: "reader") { reader.run() })
+        threads.append(WorkerThread { reader.run() })
         self.threads = threads
     }
 

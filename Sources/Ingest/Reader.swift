@@ -2,7 +2,7 @@
 //
 // In: queries as closures. Out: what they return, to a completion called on the reader's thread.
 
-package import Postgres
+internal import Postgres
 internal import DequeModule
 internal import Logging
 internal import NIOConcurrencyHelpers

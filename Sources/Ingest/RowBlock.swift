@@ -77,7 +77,7 @@ package struct RowBlock: Sendable {
         }
         let fieldsLength = contact.removesFields ? kept.count : max(patchLength, 2)
         byteCount += 1 + fieldsLength
-        if !contact.fieldKinds.isAbsent { byteCount += 1 + Int(contact.fieldKinds.length) }
+        if !contact.fieldKinds.isEmpty { byteCount += 1 + contact.fieldKinds.count }
         let patchByteCount = contact.removesFields ? 1 + patchLength : 0
 
         let offset = bytes.count
@@ -95,10 +95,10 @@ package struct RowBlock: Sendable {
                 } else {
                     writer.noFields()
                 }
-                if contact.fieldKinds.isAbsent {
+                if contact.fieldKinds.isEmpty {
                     writer.null()
                 } else {
-                    writer.json(UnsafeRawBufferPointer(rebasing: source[contact.fieldKinds.range]))
+                    contact.fieldKinds.withUnsafeBytes { writer.json($0) }
                 }
                 if patchByteCount > 0 {
                     writer.patch(UnsafeRawBufferPointer(rebasing: source[contact.fields.range]))

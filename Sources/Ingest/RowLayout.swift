@@ -63,7 +63,7 @@ struct ColumnBytes {
     let start: UnsafeRawPointer?
     let count: Int
 
-    static let null = ColumnBytes(start: nil, count: 0)
+    static var null: ColumnBytes { ColumnBytes(start: nil, count: 0) }
 
     static func == (left: ColumnBytes, right: ColumnBytes) -> Bool {
         guard let leftStart = left.start, let rightStart = right.start else {

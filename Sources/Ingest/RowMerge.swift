@@ -83,7 +83,7 @@ struct RowMerge {
             stored: current.fields.json.span, storedKinds: current.fieldKinds.json.span,
             patch: (patch ?? incoming.fields).json.span,
             patchKinds: incoming.fieldKinds.json.span,
-            into: &scratch.fields, kinds: &scratch.kinds)
+            intoFields: &scratch.fields, kinds: &scratch.kinds)
         return usesScratch
     }
 }

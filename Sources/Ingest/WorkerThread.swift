@@ -10,18 +10,14 @@ final class WorkerThread: Sendable {
     private let handle: Mutex<pthread_t?>
 
     /// Starts a thread.
-    ///
-    /// - Parameter name: At most 15 bytes, as the kernel shows it.
-    init(name: String, _ body: @escaping @Sendable () -> Void) {
-        let start = Unmanaged.passRetained(Start(name: name, body: body))
+    init(_ body: @escaping @Sendable () -> Void) {
+        let start = Unmanaged.passRetained(Start(body: body))
         var thread = pthread_t()
         let result = pthread_create(
             &thread, nil,
             { argument in
                 guard let argument else { return nil }
-                let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
-                pthread_setname_np(pthread_self(), start.name)
-                start.body()
+                Unmanaged<Start>.fromOpaque(argument).takeRetainedValue().body()
                 return nil
             }, start.toOpaque())
         precondition(result == 0, "no thread: \(String(cString: strerror(result)))")
@@ -38,11 +34,9 @@ final class WorkerThread: Sendable {
     }
 
     private final class Start: Sendable {
-        let name: String
         let body: @Sendable () -> Void
 
-        init(name: String, body: @escaping @Sendable () -> Void) {
-            self.name = name
+        init(body: @escaping @Sendable () -> Void) {
             self.body = body
         }
     }

@@ -59,9 +59,9 @@ package struct Workspace: Sendable, Hashable {
         parameters.append(text: name)
         let result = try connection.query(
             "SELECT id, unique_by FROM workspaces WHERE name = $1", parameters)
-        guard result.rowCount == 1 else { return nil }
-        return Workspace(
-            id: result.int32(0, 0), uniqueBy: UniqueIdentifiers(rawValue: result.int16(0, 1)))
+        guard result.rowCount == 1, let id = result.int32(0, 0), let unique = result.int16(0, 1)
+        else { return nil }
+        return Workspace(id: id, uniqueBy: UniqueIdentifiers(rawValue: unique))
     }
 
     /// Makes a workspace; `nil` if the name is taken.
@@ -76,7 +76,7 @@ package struct Workspace: Sendable, Hashable {
             INSERT INTO workspaces (name, unique_by) VALUES ($1, $2)
             ON CONFLICT (name) DO NOTHING RETURNING id
             """, parameters)
-        guard result.rowCount == 1 else { return nil }
-        return Workspace(id: result.int32(0, 0), uniqueBy: uniqueBy)
+        guard result.rowCount == 1, let id = result.int32(0, 0) else { return nil }
+        return Workspace(id: id, uniqueBy: uniqueBy)
     }
 }
