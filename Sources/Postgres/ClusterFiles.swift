@@ -6,7 +6,7 @@
 //   <directory>/postgres.log  what the server and initdb say; the previous run's is .log.1
 //   <directory>/s             the socket's directory, 0700
 //   <directory>/socket        only if that path is too long: the name of its stand-in under /tmp
-//   <directory>/lock          locked while a process of ours owns the cluster
+//   <directory>/cluster.lock  locked while a process of ours owns the cluster
 
 import Glibc
 
@@ -17,15 +17,27 @@ struct ClusterFiles {
     var data: String { directory + "/data" }
     var partialData: String { directory + "/data.partial" }
     var log: String { directory + "/postgres.log" }
-    private var lockFile: String { directory + "/lock" }
+    private var lockFile: String { directory + "/" + Self.lockName }
     private var socketNote: String { directory + "/socket" }
+
+    private static let lockName = "cluster.lock"
 
     /// sun_path holds 108 bytes with its final NUL (unix(7)).
     static let socketPathByteLimit = 107
 
-    /// Makes the directory if it is missing and hands it to the owner.
-    func prepare() throws(PostgresError) {
+    /// Hands the directory to the owner, if it is empty or a cluster's already: a mistaken path,
+    /// for instance /tmp, must not change hands.
+    func take() throws(PostgresError) {
+        let names = Self.names(in: directory)
+        guard names.isEmpty || names.contains(Self.lockName) else {
+            throw PostgresError(
+                .cluster, "\(directory) holds other files; a cluster needs an empty directory")
+        }
         try make(directory)
+    }
+
+    /// Clears away what an earlier run left; only under the lock.
+    func prepare() throws(PostgresError) {
         rename(log, log + ".1")
         if Self.status(of: partialData) != nil { try discardPartialData() }
     }

@@ -16,6 +16,9 @@ package struct ClusterSettings: Sendable {
     package var maxConnections: Int
     /// Includes crash recovery, which replays up to `max_wal_size` of log.
     package var startTimeoutSeconds = 120
+    /// How long a server that is still in the directory, of an owner that was killed, may take to
+    /// finish its shutdown.
+    package var predecessorTimeoutSeconds = 15
     /// How long SIGINT (fast shutdown, with its checkpoint) may take before SIGQUIT.
     package var stopTimeoutSeconds = 60
     /// Further `name=value` settings of the server; they win over ours.

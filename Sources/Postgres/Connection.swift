@@ -49,9 +49,7 @@ package final class Connection {
     /// False when it is closed, or when the server has hung up since the last statement.
     package var isHealthy: Bool {
         guard let connection = handle else { return false }
-        if !copyIsOpen, Deadline(after: .zero).wait(for: POLLIN, on: PQsocket(connection)) != nil {
-            PQconsumeInput(connection)
-        }
+        if !copyIsOpen { takeNews(connection) }
         return PQstatus(connection) == CONNECTION_OK
     }
 

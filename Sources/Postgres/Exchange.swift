@@ -1,7 +1,7 @@
 // How a connection waits: for its opening, for its bytes to leave, for its results. In: a libpq
 // handle and a deadline. Out: results, or the error that ended the exchange. The connection's
 // thread. Only here is libpq asked for results, so only here must its traps be known: a COPY that
-// nobody feeds is reported again and again, and a dead server's last words are read after its death.
+// nobody feeds is reported again and again; a dead server's last words are read after its death.
 
 import CLibpq
 import Glibc
@@ -120,6 +120,18 @@ extension Connection {
         if PQstatus(connection) == CONNECTION_BAD { close() }
         if let failure { throw failure }
         return kept
+    }
+
+    /// Reads what came unasked, without waiting: a parameter's change, a notice, or a farewell and
+    /// then the end of the stream, each of which takes a read of its own.
+    func takeNews(_ connection: OpaquePointer) {
+        let now = Deadline(after: .zero)
+        for _ in 0..<Self.lastWordsLimit {
+            guard PQstatus(connection) == CONNECTION_OK,
+                now.wait(for: CInt(POLLIN), on: PQsocket(connection)) != nil,
+                PQconsumeInput(connection) == 1
+            else { return }
+        }
     }
 
     /// Gives the connection up. No PQcancel: it opens a second, blocking connection to a server

@@ -27,16 +27,18 @@ package final class PrivateCluster: Sendable {
                 "the user \(files.owner.name) cannot enter \(obstacle), on the way to "
                     + "\(settings.directory): give it \"x\" for others, or take another directory")
         }
-        try files.make(settings.directory)
+        try files.take()
         let lock = try files.lock()
+        let cluster: PrivateCluster
         do throws(PostgresError) {
-            let cluster = try PrivateCluster(settings, files, lock)
-            try cluster.becomeReady()
-            return cluster
+            cluster = try PrivateCluster(settings, files, lock)
         } catch {
             close(lock)
             throw error
         }
+        // From here on the lock is the cluster's to close.
+        try cluster.becomeReady()
+        return cluster
     }
 
     private init(
@@ -45,7 +47,7 @@ package final class PrivateCluster: Sendable {
         self.settings = settings
         self.files = files
         try files.prepare()
-        try Self.awaitPredecessor(files)
+        try Self.awaitPredecessor(files, settings.predecessorTimeoutSeconds)
         let programs = try ClusterPrograms(dataVersion: files.dataVersion, owner: files.owner)
         if !files.isInitialized { try Self.initialize(settings, files, programs) }
         socketDirectory = try files.socketDirectory()
@@ -98,8 +100,10 @@ package final class PrivateCluster: Sendable {
     }
 
     /// A predecessor that was killed leaves a server in its shutdown.
-    private static func awaitPredecessor(_ files: ClusterFiles) throws(PostgresError) {
-        let deadline = Deadline(after: .seconds(15))
+    private static func awaitPredecessor(
+        _ files: ClusterFiles, _ timeoutSeconds: Int
+    ) throws(PostgresError) {
+        let deadline = Deadline(after: .seconds(timeoutSeconds))
         while let processID = files.livingPostmaster() {
             guard !deadline.isOver else {
                 throw PostgresError(

@@ -1,3 +1,5 @@
+// Parameters and results, there and back.
+
 import Postgres
 import TestSupport
 import Testing
@@ -32,5 +34,63 @@ import Testing
         #expect(!result.isNull(0, 9) && result.text(0, 9) == "")
         #expect(result.text(0, 10) == "00112233-4455-6677-8899-aabbccddeeff")
         #expect(result.text(0, 11)?.hasPrefix("2000-01-01 00:00:00.000001") == true)
+    }
+
+    @Test func `bytes are appended and lent without a copy`() throws {
+        let database = try TestDatabase.create()
+        let connection = try database.connect()
+        let result = try connection.query("SELECT '\\x0102'::bytea, NULL::bytea, ''::bytea")
+        var bytes: [UInt8] = [9]
+        for column in 0..<3 { result.append(row: 0, column: column, to: &bytes) }
+        #expect(bytes == [9, 1, 2])
+        #expect(result.withBytes(0, 0) { Array($0) } == [1, 2])
+        #expect(result.withBytes(0, 1) { $0.count } == 0)
+        #expect(result.bytes(0, 1) == nil && result.bytes(0, 2) == [])
+        #expect(result.byteCount(0, 0) == 2)
+        #expect(result.columnName(0) == "bytea")
+    }
+
+    @Test func `ten thousand rows of ten columns are read`() throws {
+        let database = try TestDatabase.create()
+        let connection = try database.connect()
+        let columns = (0..<10).map { "n + \($0) AS c\($0)" }.joined(separator: ", ")
+        let result = try connection.query("SELECT \(columns) FROM generate_series(0, 9999) n")
+        #expect(result.rowCount == 10_000 && result.columnCount == 10)
+        var wrong = 0
+        for row in 0..<10_000 {
+            for column in 0..<10 where result.int32(row, column) != Int32(row + column) {
+                wrong += 1
+            }
+        }
+        #expect(wrong == 0)
+    }
+
+    @Test func `a result outlives its connection`() throws {
+        let database = try TestDatabase.create()
+        let connection = try database.connect()
+        let result = try connection.query("SELECT 'still here'")
+        connection.close()
+        #expect(result.text(0, 0) == "still here")
+    }
+
+    @Test func `a parameter larger than a socket's buffer goes and comes`() throws {
+        let database = try TestDatabase.create()
+        let connection = try database.connect()
+        var parameters = Parameters()
+        let large = [UInt8](repeating: UInt8(ascii: "x"), count: 20 << 20)
+        parameters.append(text: large)
+        #expect(try connection.query("SELECT $1", parameters).bytes(0, 0) == large)
+    }
+
+    @Test func `parameters are used again after removeAll`() throws {
+        let database = try TestDatabase.create()
+        let connection = try database.connect()
+        var parameters = Parameters()
+        for text in ["first", "", "third"] {
+            parameters.removeAll()
+            parameters.append(text: text)
+            #expect(parameters.count == 1)
+            #expect(try connection.query("SELECT $1", parameters).text(0, 0) == text)
+        }
     }
 }
