@@ -144,7 +144,12 @@ let package = Package(
             name: "PostgresTests", dependencies: ["Postgres", "TestSupport"],
             swiftSettings: settings),
         .testTarget(
-            name: "IngestTests", dependencies: ["Ingest", "Contacts", "Postgres", "TestSupport"],
+            name: "IngestTests",
+            dependencies: [
+                "Ingest", "Contacts", "Postgres", "TestSupport",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+            ],
             swiftSettings: settings),
         .testTarget(
             name: "ContactsToolTests", dependencies: ["ContactsTool", "ContactsClient"],

@@ -1,0 +1,144 @@
+// The engine on a database of its own, driven as a call drives it: through the wire format and the
+// rules, in messages and blocks of any size.
+
+import Contacts
+import Ingest
+import Logging
+import NIOConcurrencyHelpers
+import Postgres
+import Synchronization
+import TestSupport
+
+final class EngineHarness {
+    let database: TestDatabase
+    let engine: IngestEngine
+    let connection: Connection
+    private let decoder = RequestDecoder()
+    private var ids = ContactIDGenerator()
+
+    init(lanes: Int = 2) throws {
+        database = try TestDatabase.create()
+        connection = try database.connect()
+        try Schema.migrate(connection)
+        engine = IngestEngine(
+            conninfo: database.conninfo, laneCount: lanes,
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+    }
+
+    deinit {
+        engine.stop()
+    }
+
+    func workspace(_ unique: UniqueIdentifiers) throws -> Workspace {
+        if unique == .email, let workspace = try Workspace.find("default", connection) {
+            return workspace
+        }
+        let name = "w\(unique.rawValue)"
+        if let workspace = try Workspace.find(name, connection) { return workspace }
+        guard let workspace = try Workspace.create(name, uniqueBy: unique, connection) else {
+            throw SchemaError.tooNew(database: 0, build: 0)
+        }
+        return workspace
+    }
+
+    /// Upserts contacts as one call.
+    ///
+    /// - Parameter cut: After how many contacts blocks are handed over and waited for; `nil`: once.
+    func upsert(
+        _ contacts: [Contact], _ options: UpsertOptions = UpsertOptions(), in workspace: Workspace,
+        cut: Int? = nil
+    ) throws -> [ContactResult] {
+        var results: [ContactResult] = []
+        var window = ResultWindow()
+        let size = cut ?? max(contacts.count, 1)
+        for start in stride(from: 0, to: contacts.count, by: size) {
+            let part = Array(contacts[start..<min(start + size, contacts.count)])
+            try run(part, options, workspace, &window)
+            while let (sequence, answer) = window.popFirst() {
+                switch answer {
+                case .stored(let status, let id):
+                    results.append(
+                        ContactResult(sequence: sequence, status: status, id: id.description))
+                case .failed(let error):
+                    results.append(
+                        ContactResult(sequence: sequence, status: .failed, id: "", error: error))
+                }
+            }
+        }
+        return results
+    }
+
+    private func run(
+        _ contacts: [Contact], _ options: UpsertOptions, _ workspace: Workspace,
+        _ window: inout ResultWindow
+    ) throws {
+        var message = RequestEncoder()
+        message.append(contacts)
+        try message.bytes.withUnsafeBytes { _ = try decoder.decodeBulkUpsert($0) }
+        let rules = try ContactRules(options)
+        let plan = WritePlan(workspace: workspace, options: options)
+        var blocks = (0..<engine.laneCount).map { _ in RowBlock(plan: plan) }
+        var contact = NormalizedContact()
+        for index in contacts.indices {
+            let sequence = window.open()
+            if let error = decoder.normalizeContact(at: index, by: rules, into: &contact) {
+                window.fail(sequence, error)
+                continue
+            }
+            let hash = KeyHash.of(contact, options.matchBy.textField ?? .email)
+            let lane = engine.lane(of: plan, keyHash: hash)
+            ids.advance(to: 1_700_000_000_000)
+            blocks[lane].append(contact, sequence: sequence, id: ids.next(), keyHash: hash)
+        }
+        let filled = blocks.enumerated().filter { $0.element.contactCount > 0 }
+        let outcomes = ConditionLock<Int>(value: 0)
+        let received = NIOLockedValueBox<[BlockOutcome]>([])
+        for (lane, block) in filled {
+            let work = LaneWork(block: block) { outcome in
+                outcomes.lock()
+                received.withLockedValue { $0.append(outcome) }
+                outcomes.unlock(withValue: received.withLockedValue { $0.count })
+            }
+            engine.add(work, to: lane)
+        }
+        outcomes.lock(whenValue: filled.count)
+        outcomes.unlock()
+        for outcome in received.withLockedValue({ $0 }) {
+            if let failure = outcome.failure { throw failure }
+            let errors = Dictionary(uniqueKeysWithValues: outcome.errors.map { ($0.index, $0.error) })
+            for (index, entry) in outcome.entries.enumerated() {
+                if let error = errors[index] {
+                    window.fail(entry.sequence, error)
+                } else {
+                    window.settle(entry.sequence, entry.status, entry.id)
+                }
+            }
+        }
+    }
+
+    /// The whole table as text, in an order that does not depend on ids.
+    func table() throws -> [String] {
+        let result = try connection.query(
+            """
+            SELECT concat_ws('|', workspace_id, coalesce(email, '~'), coalesce(phone, '~'),
+                coalesce(external_id, '~'), coalesce(name, '~'), coalesce(first_name, '~'),
+                coalesce(last_name, '~'), fields::text, coalesce(field_kinds::text, '~'))
+            FROM contacts ORDER BY 1
+            """)
+        return (0..<result.rowCount).compactMap { result.text($0, 0) }
+    }
+
+    func contact(email: String) throws -> Contact? {
+        let workspace = try workspace(.email)
+        let box = NIOLockedValueBox<Result<[ContactRecord?], ReaderError>?>(nil)
+        let done = ConditionLock(value: false)
+        engine.contacts([.email(email)], in: workspace) { result in
+            done.lock()
+            box.withLockedValue { $0 = result }
+            done.unlock(withValue: true)
+        }
+        done.lock(whenValue: true)
+        done.unlock()
+        return try box.withLockedValue { $0 }?.get().first??.contact
+    }
+}
