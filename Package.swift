@@ -24,8 +24,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         // Commands, flags and their help.
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-        // Signals and graceful shutdown.
-        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         // Latency percentiles without coordinated omission.
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
     ],
@@ -85,6 +83,7 @@ let package = Package(
             dependencies: [
                 "Contacts", "HTTP2", "RPC", "Postgres", "Ingest",
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],
@@ -96,7 +95,6 @@ let package = Package(
                 "ContactsServer", "Ingest", "Postgres",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
-                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             swiftSettings: settings),
         // The file formats, the sample data and the reports of the client's command line.

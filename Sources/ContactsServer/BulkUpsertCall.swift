@@ -61,17 +61,19 @@ final class BulkUpsertCall: CallHandler {
 
     func ended(_ call: ServerCall, by cause: CallEnd) {
         state = .over
-        session?.abandon()
-        session = nil
+        leave(call)
     }
 
     /// Moves everything that can move.
     private func pump(_ call: ServerCall) {
-        takeMessages(call)
-        session?.handOver()
-        answer(call)
-        // Answers made room.
-        if case .taking = state, let session, hasRoom(session), call.hasMessage { pump(call) }
+        var wasFull: Bool
+        repeat {
+            takeMessages(call)
+            session?.handOver()
+            wasFull = session.map { !hasRoom($0) } ?? false
+            answer(call)
+            // Contacts that failed in the rules are answered at once, which may make room.
+        } while wasFull && session.map(hasRoom) ?? false
     }
 
     // MARK: Request side
@@ -101,7 +103,7 @@ final class BulkUpsertCall: CallHandler {
 
     /// Reads the options and finds the workspace; goes on in `begin`.
     private func open(_ call: ServerCall, _ message: ReceivedMessage) {
-        let name = call.head.metadata.first(Metadata.workspace) ?? Workspace.defaultName
+        let name = call.head.metadata(Metadata.workspace) ?? Workspace.defaultName
         do throws(DecodeError) {
             let request = try message.decode(with: context.decoder)
             options = request.options ?? UpsertOptions()
@@ -269,8 +271,16 @@ final class BulkUpsertCall: CallHandler {
             context.encoder.reset()
             call.send(context.encoder.summary(counter.summary))
         }
+        leave(call)
+        call.finish(status)
+    }
+
+    /// What the lanes still have is committed all the same, but nobody is told.
+    private func leave(_ call: ServerCall) {
         session?.abandon()
         session = nil
-        call.finish(status)
+        let byteCount = credits.reduce(0) { $0 + $1.byteCount }
+        credits.removeAll()
+        if byteCount > 0 { call.returnCredit(byteCount) }
     }
 }

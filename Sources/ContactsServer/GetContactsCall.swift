@@ -34,7 +34,7 @@ final class GetContactsCall: CallHandler {
                     .invalidArgument,
                     "keys: the call has \(keys.count); the limit is \(ServerLimits.keysPerLookup)"))
         }
-        let name = call.head.metadata.first(Metadata.workspace) ?? Workspace.defaultName
+        let name = call.head.metadata(Metadata.workspace) ?? Workspace.defaultName
         let bound = NIOLoopBound((self, call), eventLoop: call.eventLoop)
         let eventLoop = call.eventLoop
         let engine = engine

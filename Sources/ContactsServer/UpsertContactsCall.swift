@@ -23,7 +23,7 @@ final class UpsertContactsCall: CallHandler {
     func messagesAvailable(_ call: ServerCall) {
         guard message == nil, let message = call.nextMessage() else { return }
         self.message = message
-        let name = call.head.metadata.first(Metadata.workspace) ?? Workspace.defaultName
+        let name = call.head.metadata(Metadata.workspace) ?? Workspace.defaultName
         if let refusal = check(message) { return end(call, refusal) }
         let bound = NIOLoopBound((self, call), eventLoop: call.eventLoop)
         let eventLoop = call.eventLoop

@@ -1,0 +1,96 @@
+// The server: a listening socket, its connections, and how they end.
+//
+// In: an engine and an address. Out: calls answered until `stop`. Any thread; `stop` blocks.
+
+package import Ingest
+package import Logging
+internal import Glibc
+internal import HTTP2
+internal import NIOConcurrencyHelpers
+internal import NIOCore
+internal import NIOPosix
+internal import RPC
+
+package final class ContactsServer: Sendable {
+    /// How long calls may take to end once the server stops. A transaction takes far less; a peer
+    /// that does not read its results is cut off after it.
+    private static let drainLimit = TimeAmount.seconds(8)
+    /// Bytes of whole messages in the server, over all connections. Beyond it connections give no
+    /// credit until lanes have caught up. Two transactions for each of two lanes fit many times.
+    private static let receiveBudgetByteCount = 32 * 1024 * 1024
+
+    private let group: MultiThreadedEventLoopGroup
+    private let listener: any Channel
+    private let channels: OpenChannels
+    private let logger: Logger
+
+    /// Where it listens; the port is the real one when 0 was asked for.
+    package let address: String
+
+    /// Starts to listen.
+    ///
+    /// - Throws: `IOError` when the address cannot be bound.
+    package init(host: String, port: Int, engine: IngestEngine, logger: Logger) throws {
+        group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
+        let channels = OpenChannels()
+        let router = Router(engine: engine)
+        let budget = ReceiveBudget(limitByteCount: Self.receiveBudgetByteCount)
+        var options = ServerOptions(budget: budget)
+        options.maxMessageByteCount = ServerLimits.messageBytes
+        let serverOptions = options
+        do {
+            listener = try ServerBootstrap(group: group)
+                .serverChannelOption(.backlog, value: 1024)
+                .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+                .childChannelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        channels.add(channel)
+                        try ServerConnection.serve(channel, router: router, options: serverOptions)
+                    }
+                }
+                .bind(host: host, port: port).wait()
+        } catch {
+            try? group.syncShutdownGracefully()
+            throw error
+        }
+        self.channels = channels
+        self.logger = logger
+        address = "\(host):\(listener.localAddress?.port ?? port)"
+    }
+
+    /// Ends in order: no new connection, no new call; what is taken is committed and answered, then
+    /// calls end with UNAVAILABLE and connections close.
+    package func stop() {
+        try? listener.close().wait()
+        channels.quiesce()
+        let deadline = NIODeadline.now() + Self.drainLimit
+        while channels.count > 0, NIODeadline.now() < deadline { usleep(10_000) }
+        if channels.count > 0 {
+            logger.warning(
+                "connections cut off that did not end", metadata: ["count": "\(channels.count)"])
+        }
+        try? group.syncShutdownGracefully()
+    }
+}
+
+/// The connections that are open.
+private final class OpenChannels: Sendable {
+    private let channels = NIOLockedValueBox<[ObjectIdentifier: any Channel]>([:])
+
+    var count: Int { channels.withLockedValue { $0.count } }
+
+    func add(_ channel: any Channel) {
+        let id = ObjectIdentifier(channel)
+        channels.withLockedValue { $0[id] = channel }
+        channel.closeFuture.whenComplete { _ in
+            self.channels.withLockedValue { $0[id] = nil }
+        }
+    }
+
+    /// Asks every connection to end once its calls have.
+    func quiesce() {
+        for channel in channels.withLockedValue({ Array($0.values) }) {
+            channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+        }
+    }
+}

@@ -1,0 +1,36 @@
+// Which handler answers which path. Called on event loops.
+
+internal import Ingest
+internal import NIOCore
+internal import NIOPosix
+internal import RPC
+
+/// The methods of `contacts.v1.ContactService`.
+struct Router: CallRouter {
+    private static let service = "/contacts.v1.ContactService/"
+
+    private let engine: IngestEngine
+    /// One a loop, made when the loop gets its first call.
+    private let contexts = ThreadSpecificVariable<LoopContext>()
+
+    init(engine: IngestEngine) {
+        self.engine = engine
+    }
+
+    func handler(for head: RequestHead, call: ServerCall) -> (any CallHandler)? {
+        guard head.path.hasPrefix(Self.service) else { return nil }
+        switch head.path.dropFirst(Self.service.count) {
+        case "BulkUpsert": return BulkUpsertCall(engine: engine, context: context())
+        case "UpsertContacts": return UpsertContactsCall(engine: engine, context: context())
+        case "GetContacts": return GetContactsCall(engine: engine, context: context())
+        default: return nil
+        }
+    }
+
+    private func context() -> LoopContext {
+        if let context = contexts.currentValue { return context }
+        let context = LoopContext()
+        contexts.currentValue = context
+        return context
+    }
+}

@@ -1,0 +1,99 @@
+// `contactsd serve`: everything is started here, in order, and stopped in the reverse order.
+
+import ArgumentParser
+import ContactsServer
+import Foundation
+import Ingest
+import Logging
+import Postgres
+
+struct Serve: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Serves until SIGTERM or SIGINT, then finishes what it has taken and ends.")
+
+    @Option(help: "Where to listen, HOST:PORT. Else CONTACTS_LISTEN, else 127.0.0.1:50051.")
+    var listen: String?
+
+    @Option(
+        help: """
+            How many transactions run at once. Else CONTACTS_LANES, else one for each core, \
+            at least 2.
+            """)
+    var lanes: Int?
+
+    @Flag(inversion: .prefixedNo, help: "Bring the schema up to date first.")
+    var migrate = true
+
+    @OptionGroup var database: DatabaseOptions
+
+    func run() throws {
+        // A peer that closes its socket is an error to be handled, not a signal to die of.
+        signal(SIGPIPE, SIG_IGN)
+        let logger = Log.make()
+        let (host, port) = try address()
+        let laneCount = try self.laneCount()
+        let opened = try database.open(logger)
+        let signals = StopSignals()
+        do {
+            if migrate { try Migrate.migrate(opened.conninfo, logger) }
+            let engine = IngestEngine(
+                conninfo: opened.conninfo, laneCount: laneCount, logger: logger)
+            let server: ContactsServer
+            do {
+                server = try ContactsServer(host: host, port: port, engine: engine, logger: logger)
+            } catch {
+                engine.stop()
+                throw ListenError(address: "\(host):\(port)", reason: "\(error)")
+            }
+            logger.info(
+                "ready", metadata: ["listen": "\(server.address)", "lanes": "\(laneCount)"])
+            let name = signals.wait()
+            logger.info("stopping", metadata: ["signal": "\(name)"])
+            server.stop()
+            engine.stop()
+        } catch {
+            opened.cluster?.stop()
+            throw error
+        }
+        opened.cluster?.stop()
+        logger.info("stopped")
+    }
+
+    private func address() throws -> (host: String, port: Int) {
+        let text =
+            listen ?? ProcessInfo.processInfo.environment["CONTACTS_LISTEN"] ?? "127.0.0.1:50051"
+        guard let colon = text.lastIndex(of: ":"), let port = Int(text[text.index(after: colon)...]),
+            (0...65535).contains(port), colon != text.startIndex
+        else {
+            throw ValidationError("--listen: \"\(text)\" is not HOST:PORT, such as 127.0.0.1:50051")
+        }
+        let host = text[..<colon].trimmingCharacters(in: CharacterSet(charactersIn: "[]"))
+        return (host, port)
+    }
+
+    private func laneCount() throws -> Int {
+        let variable = ProcessInfo.processInfo.environment["CONTACTS_LANES"]
+        let count = lanes ?? variable.flatMap { Int($0) }
+        guard variable == nil || lanes != nil || count != nil, (1...64).contains(count ?? 1) else {
+            throw ValidationError("--lanes: give a number from 1 to 64")
+        }
+        return count ?? max(2, min(ProcessInfo.processInfo.activeProcessorCount, 64))
+    }
+}
+
+/// The address cannot be listened on.
+struct ListenError: Error, CustomStringConvertible {
+    let address: String
+    let reason: String
+
+    var description: String {
+        "cannot listen on \(address): \(reason); give another address with --listen"
+    }
+}
+
+enum Log {
+    /// Text lines on standard error.
+    static func make() -> Logger {
+        Logger(label: "contactsd") { StreamLogHandler.standardError(label: $0) }
+    }
+}
