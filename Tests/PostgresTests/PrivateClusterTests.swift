@@ -141,6 +141,7 @@ import Testing
         defer { cluster.stop() }
         // Without the lock, as a foreign start would be.
         #expect(unlink(directory + "/cluster.lock") == 0)
+        try Data().write(to: URL(fileURLWithPath: directory + "/cluster.lock"))
         var wanted = settings(directory)
         wanted.predecessorTimeoutSeconds = 1
         let error = #expect(throws: PostgresError.self) { _ = try PrivateCluster.start(wanted) }
