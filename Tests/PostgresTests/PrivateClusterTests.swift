@@ -56,6 +56,9 @@ import Testing
         }
         #expect(try value("jit") == "off")
         #expect(try value("work_mem") == "8MB")
+        let methods = try connection.query(
+            "SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'wal_compression'")
+        #expect(try value("wal_compression") == (methods.bool(0, 0) == true ? "lz4" : "pglz"))
         #expect(try value("server_encoding") == "UTF8")
         #expect(try value("lc_collate") == "C")
         #expect(try value("TimeZone") == "UTC")
