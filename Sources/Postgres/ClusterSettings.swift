@@ -49,14 +49,17 @@ package struct ClusterSettings: Sendable {
     }
 
     /// Trust is safe here: there is no TCP, and the socket's directory admits only its owner.
-    func serverArguments(dataDirectory: String, socketDirectory: String) -> [String] {
+    func serverArguments(
+        dataDirectory: String, socketDirectory: String, walCompression: String
+    ) -> [String] {
         var values = [
             ("listen_addresses", ""), ("port", String(Self.port)),
             ("unix_socket_directories", socketDirectory), ("unix_socket_permissions", "0700"),
             ("shared_buffers", "\(sharedBuffersMegabytes)MB"),
             ("max_connections", String(maxConnections)),
             // Bulk loading writes much log: rare checkpoints mean few full page images.
-            ("max_wal_size", "4GB"), ("checkpoint_timeout", "15min"), ("wal_compression", "on"),
+            ("max_wal_size", "4GB"), ("checkpoint_timeout", "15min"),
+            ("wal_compression", walCompression),
             // Compiling a plan costs more than these short statements gain.
             ("jit", "off"),
             ("timezone", "UTC"), ("log_timezone", "UTC"), ("logging_collector", "off"),

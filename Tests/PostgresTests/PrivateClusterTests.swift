@@ -56,6 +56,9 @@ import Testing
         }
         #expect(try value("jit") == "off")
         #expect(try value("work_mem") == "8MB")
+        let methods = try connection.query(
+            "SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'wal_compression'")
+        #expect(try value("wal_compression") == (methods.bool(0, 0) == true ? "lz4" : "pglz"))
         #expect(try value("server_encoding") == "UTF8")
         #expect(try value("lc_collate") == "C")
         #expect(try value("TimeZone") == "UTC")
@@ -141,6 +144,7 @@ import Testing
         defer { cluster.stop() }
         // Without the lock, as a foreign start would be.
         #expect(unlink(directory + "/cluster.lock") == 0)
+        try Data().write(to: URL(fileURLWithPath: directory + "/cluster.lock"))
         var wanted = settings(directory)
         wanted.predecessorTimeoutSeconds = 1
         let error = #expect(throws: PostgresError.self) { _ = try PrivateCluster.start(wanted) }
