@@ -1,0 +1,45 @@
+// In: what nghttp2's callbacks saw. Out: the list that a connection's delegate works through after
+// nghttp2 has returned, so nothing ever re-enters the library.
+// On which thread: the connection's event loop.
+
+package import NIOCore
+
+/// A stream's number (RFC 9113 section 5.1.1).
+package typealias StreamID = Int32
+
+/// What can arrive on a connection, in the order it arrived.
+package enum Event {
+    /// A header block that begins with pseudo fields: a request, or a response (an interim one
+    /// too). `endOfStream` follows as its own event when `endStream` is set.
+    case head(StreamID, Headers, endStream: Bool)
+    /// Bytes of a body, a slice of what was read from the socket. Each of them counts in the
+    /// connection's and in the stream's window until it is credited; padding is not in here and is
+    /// credited by nghttp2.
+    case data(StreamID, ByteBuffer)
+    /// A header block without pseudo fields.
+    case trailers(StreamID, Headers)
+    /// The peer will send nothing more on this stream.
+    case endOfStream(StreamID)
+    /// The stream is gone: both sides ended it (`noError`), or one of them reset it.
+    case closed(StreamID, ErrorCode)
+    /// Unsent bytes of the stream fell to the low-water mark.
+    case writable(StreamID)
+    /// The peer takes no more streams than those up to this number.
+    case goAway(lastStream: StreamID, ErrorCode)
+    /// The peer's settings came: the connection speaks HTTP/2.
+    case settings
+}
+
+/// The user of a connection: gets all events, and submits through the session.
+package protocol SessionDelegate: AnyObject {
+    /// The connection is there. The session may be used from here on, on the channel's loop only.
+    func opened(_ session: Session, on channel: any Channel)
+    /// All that one read, or one turn of writing, has brought.
+    func receive(_ events: [Event])
+    /// The connection will go away when its streams have ended (`HTTP2Handler.startDrain`).
+    func drainStarted()
+    /// Every `ConnectionLimits.tick`.
+    func tick()
+    /// The connection is gone and no event will follow. The session must be let go.
+    func closed()
+}

@@ -1,0 +1,90 @@
+// In: what the callbacks of nghttp2 saw, one call each. Out: the list of events, header blocks
+// bounded in fields and bytes, and DATA as slices of the input buffer, without a copy.
+// It is nghttp2's user data: created before the C session and released after it.
+// On which thread: the connection's event loop.
+
+import NIOCore
+
+/// What the callbacks may touch: they append here and return.
+final class EventSink {
+    let role: Session.Role
+    private let limits: ConnectionLimits
+
+    var events: [Event] = []
+    /// Streams which nghttp2 has let go; their bodies are released after it returned.
+    var closedStreams: [StreamID] = []
+    var flood: FloodGuard
+    var sawPingAnswer = false
+
+    private var headers = Headers()
+    private var input = ByteBuffer()
+    private var inputBase: UnsafeRawPointer?
+
+    init(role: Session.Role, limits: ConnectionLimits) {
+        self.role = role
+        self.limits = limits
+        self.flood = FloodGuard(limits: limits)
+    }
+
+    func beginInput(_ buffer: ByteBuffer, at base: UnsafeRawPointer?) {
+        input = buffer
+        inputBase = base
+    }
+
+    func endInput() {
+        input = ByteBuffer()
+        inputBase = nil
+    }
+
+    func beginHeaders() {
+        headers = Headers()
+    }
+
+    /// Over a limit the field is dropped and the block marked. Work per block stays bounded,
+    /// because nghttp2 bounds the CONTINUATION frames.
+    func header(name: UnsafeBufferPointer<UInt8>, value: UnsafeBufferPointer<UInt8>) {
+        if headers.isTruncated { return }
+        let byteCount = headers.listByteCount + name.count + value.count + 32
+        if headers.count >= limits.headerFieldCount || byteCount > limits.headerListByteCount {
+            headers.isTruncated = true
+            return
+        }
+        headers.add(name, value)
+    }
+
+    func endHeaders(_ stream: StreamID, endStream: Bool) {
+        if headers.hasPseudoFields {
+            events.append(.head(stream, headers, endStream: endStream))
+        } else {
+            events.append(.trailers(stream, headers))
+        }
+        headers = Headers()
+        if endStream { events.append(.endOfStream(stream)) }
+    }
+
+    func data(_ stream: StreamID, _ bytes: UnsafeBufferPointer<UInt8>) {
+        guard let start = bytes.baseAddress, let inputBase else { return }
+        let offset = UnsafeRawPointer(start) - inputBase
+        let slice = input.getSlice(at: input.readerIndex + offset, length: bytes.count)
+        // nghttp2 hands out pointers into its input; should it ever not, a copy is right as well.
+        events.append(.data(stream, slice ?? ByteBuffer(bytes: bytes)))
+    }
+
+    func closed(_ stream: StreamID, _ code: ErrorCode) {
+        closedStreams.append(stream)
+        events.append(.closed(stream, code))
+    }
+
+    /// Fills a DATA frame. Answers the count of bytes, or nil when there is nothing yet.
+    func fill(
+        _ outbound: OutboundStream, _ target: UnsafeMutableRawBufferPointer
+    ) -> OutboundBody.Chunk {
+        let before = outbound.unsentByteCount
+        let chunk = outbound.body.take(into: target)
+        let lowWater = limits.outboundLowWaterByteCount
+        if before > lowWater, outbound.unsentByteCount <= lowWater {
+            events.append(.writable(outbound.id))
+        }
+        return chunk
+    }
+}

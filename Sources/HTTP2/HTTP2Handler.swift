@@ -1,0 +1,227 @@
+// In: bytes from the channel. Out: events to the delegate, and per read cycle one buffer written
+// and flushed. What is below in the pipeline, a socket or TLS, makes no difference here.
+// On which thread: the channel's event loop.
+
+package import NIOCore
+
+/// One HTTP/2 connection on a channel. Add it last; it owns the session and keeps the delegate.
+package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandler {
+    package typealias InboundIn = ByteBuffer
+    package typealias OutboundOut = ByteBuffer
+
+    ///   idle ──(active)──▶ open ──(nothing left to say)──▶ lingering ──(end of file)──▶ closed
+    private enum State { case idle, open, lingering, closed }
+
+    private enum Drain { case none, noticeSent, goAwaySent }
+
+    private let session: Session
+    private let delegate: Delegate
+    private var context: ChannelHandlerContext?
+    private var state = State.idle
+    private var drain = Drain.none
+    private var isPumping = false
+    private var silentTickCount = 0
+    private var ticker: Scheduled<Void>?
+
+    package init(
+        role: Session.Role, limits: ConnectionLimits, delegate: Delegate
+    ) throws(HTTP2Error) {
+        self.session = try Session(role: role, limits: limits)
+        self.delegate = delegate
+    }
+
+    package func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        if context.channel.isActive { open(context) }
+    }
+
+    package func channelActive(context: ChannelHandlerContext) {
+        open(context)
+        context.fireChannelActive()
+    }
+
+    private func open(_ context: ChannelHandlerContext) {
+        guard state == .idle else { return }
+        state = .open
+        session.wake = { [weak self] in self?.schedulePump() }
+        scheduleTick()
+        delegate.opened(session, on: context.channel)
+        pump()
+    }
+
+    // Bytes in.
+
+    package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        // While lingering the peer's bytes are read only to be dropped.
+        guard state == .open else { return }
+        silentTickCount = 0
+        do throws(HTTP2Error) {
+            try session.receive(unwrapInboundIn(data))
+            deliver()
+        } catch {
+            deliver()
+            fail(error)
+        }
+        if drain == .noticeSent, session.takePingAnswer() { sendGoAway() }
+    }
+
+    package func channelReadComplete(context: ChannelHandlerContext) {
+        pump()
+        context.fireChannelReadComplete()
+    }
+
+    private func deliver() {
+        let events = session.takeEvents()
+        if events.isEmpty { return }
+        delegate.receive(events)
+        session.recycle(consume events)
+    }
+
+    private func fail(_ error: HTTP2Error) {
+        switch error {
+        case .badPreface:
+            // Not a peer that would understand a GOAWAY.
+            context?.close(promise: nil)
+        case .flooded:
+            session.terminate(.enhanceYourCalm)
+            pump()
+        case .noMoreStreams, .library:
+            context?.close(promise: nil)
+        }
+    }
+
+    // Bytes out.
+
+    package func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if context.channel.isWritable { pump() }
+        context.fireChannelWritabilityChanged()
+    }
+
+    private func schedulePump() {
+        context?.eventLoop.assumeIsolated().execute { [weak self] in self?.pump() }
+    }
+
+    /// One turn: all that may go now, in one write. While the channel is not writable nothing is
+    /// pulled, so that what waits stays under nghttp2's flow control instead of the socket's queue.
+    private func pump() {
+        guard let context, state == .open, !isPumping else { return }
+        session.isPumpExpected = true
+        guard context.channel.isWritable else { return }
+        isPumping = true
+        var output = ByteBuffer()
+        let hasMore = collect(into: &output)
+        session.isPumpExpected = hasMore
+        let isFinished = !hasMore && session.isFinished
+        if isFinished {
+            endOutput(context, last: output)
+        } else if output.readableBytes > 0 {
+            context.writeAndFlush(wrapOutboundOut(output), promise: nil)
+        }
+        isPumping = false
+        if hasMore, state == .open { schedulePump() }
+    }
+
+    /// Sending may bring events, and these may bring more to send.
+    private func collect(into output: inout ByteBuffer) -> Bool {
+        let limit = session.limits.outputByteCountPerTurn
+        while state == .open {
+            let before = output.readableBytes
+            if before >= limit { return true }
+            do throws(HTTP2Error) {
+                _ = try session.send(into: &output, byteLimit: limit - before)
+            } catch {
+                context?.close(promise: nil)
+                return false
+            }
+            deliver()
+            if output.readableBytes == before { return false }
+        }
+        return false
+    }
+
+    // The end.
+
+    package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if event is ChannelShouldQuiesceEvent {
+            startDrain()
+        } else {
+            context.fireUserInboundEventTriggered(event)
+        }
+    }
+
+    /// Open streams go on to their end, then the connection closes. The peer is told twice: first
+    /// that it should stop, then, when requests under way have come in, which was the last one.
+    package func startDrain() {
+        guard state == .open, drain == .none, let context else { return }
+        drain = .noticeSent
+        session.announceGoAway()
+        session.ping()
+        context.eventLoop.assumeIsolated().scheduleTask(in: ConnectionLimits.drainNotice) {
+            [weak self] in self?.sendGoAway()
+        }
+        delegate.drainStarted()
+    }
+
+    private func sendGoAway() {
+        guard state == .open, drain == .noticeSent else { return }
+        drain = .goAwaySent
+        session.goAway(.noError)
+    }
+
+    /// Nothing is left to send or to wait for: half-close, and give the peer time to read.
+    private func endOutput(_ context: ChannelHandlerContext, last output: ByteBuffer) {
+        state = .lingering
+        let written = context.eventLoop.makePromise(of: Void.self)
+        context.writeAndFlush(wrapOutboundOut(output), promise: written)
+        written.futureResult.assumeIsolated().whenComplete { [weak self] _ in
+            self?.context?.close(mode: .output, promise: nil)
+        }
+        context.eventLoop.assumeIsolated().scheduleTask(in: ConnectionLimits.linger) {
+            [weak self] in self?.context?.close(promise: nil)
+        }
+    }
+
+    package func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+
+    package func channelInactive(context: ChannelHandlerContext) {
+        end()
+        context.fireChannelInactive()
+    }
+
+    package func handlerRemoved(context: ChannelHandlerContext) {
+        end()
+        self.context = nil
+    }
+
+    private func end() {
+        guard state != .closed else { return }
+        let wasOpened = state != .idle
+        state = .closed
+        ticker?.cancel()
+        ticker = nil
+        session.wake = nil
+        if wasOpened { delegate.closed() }
+    }
+
+    private func scheduleTick() {
+        ticker = context?.eventLoop.assumeIsolated().scheduleTask(in: ConnectionLimits.tick) {
+            [weak self] in self?.tick()
+        }
+    }
+
+    private func tick() {
+        guard state == .open else { return }
+        scheduleTick()
+        session.tick()
+        silentTickCount += 1
+        if silentTickCount == session.limits.silentTicksBeforePing { session.ping() }
+        let limit = session.limits.silentTicksBeforePing + session.limits.ticksForPingAnswer
+        if silentTickCount > limit {
+            context?.close(promise: nil)
+            return
+        }
+        delegate.tick()
+    }
+}

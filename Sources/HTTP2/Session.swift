@@ -1,0 +1,284 @@
+// In: bytes from the peer; requests, responses, bodies and credit from the connection's delegate.
+// Out: events (drained by the caller after nghttp2 returned), and bytes for the peer.
+// The only owner of an nghttp2_session; besides `SessionCallbacks` the only file that calls nghttp2.
+// On which thread: one event loop, which is the connection's. Never from inside a callback.
+
+internal import CNghttp2
+package import NIOCore
+
+/// One HTTP/2 connection's protocol state, server or client.
+package final class Session {
+    package enum Role: Sendable { case server, client }
+
+    package let role: Role
+    package let limits: ConnectionLimits
+
+    private let session: OpaquePointer
+    private let sink: EventSink
+    private var bodies: [StreamID: OutboundStream] = [:]
+    private var spareEvents: [Event] = []
+
+    /// Called when something was submitted outside of a read cycle or a turn of writing.
+    var wake: (() -> Void)?
+    /// A turn of writing will come anyway, nobody needs to be woken.
+    var isPumpExpected = false
+
+    package init(role: Role, limits: ConnectionLimits) throws(HTTP2Error) {
+        self.role = role
+        self.limits = limits
+        self.sink = EventSink(role: role, limits: limits)
+        self.session = try Self.makeSession(role, limits, sink)
+        try submitSettings()
+    }
+
+    deinit {
+        nghttp2_session_del(session)
+    }
+
+    private static func makeSession(
+        _ role: Role, _ limits: ConnectionLimits, _ sink: EventSink
+    ) throws(HTTP2Error) -> OpaquePointer {
+        var option: OpaquePointer?
+        try check(nghttp2_option_new(&option), "option_new")
+        defer { nghttp2_option_del(option) }
+        // Credit is given back when the delegate is done with the bytes, not when they arrive.
+        nghttp2_option_set_no_auto_window_update(option, 1)
+        nghttp2_option_set_max_outbound_ack(option, limits.unsentAcknowledgementCount)
+        // The library's defaults, written down: resets which the peer sends, a burst of 1000 and
+        // 33 a second (CVE-2023-44487); CONTINUATION frames of one block (CVE-2024-28182). The
+        // first also ends a client that honestly cancels a thousand calls at once.
+        nghttp2_option_set_stream_reset_rate_limit(option, 1000, 33)
+        nghttp2_option_set_max_continuations(option, 8)
+        guard let callbacks = makeCallbacks() else {
+            throw .library(code: NGHTTP2_ERR_NOMEM.rawValue, operation: "callbacks_new")
+        }
+        defer { nghttp2_session_callbacks_del(callbacks) }
+        let userData = Unmanaged.passUnretained(sink).toOpaque()
+        var session: OpaquePointer?
+        let code =
+            switch role {
+            case .server: nghttp2_session_server_new2(&session, callbacks, userData, option)
+            case .client: nghttp2_session_client_new2(&session, callbacks, userData, option)
+            }
+        try check(code, "session_new")
+        guard let session else {
+            throw .library(code: NGHTTP2_ERR_NOMEM.rawValue, operation: "session_new")
+        }
+        return session
+    }
+
+    private func submitSettings() throws(HTTP2Error) {
+        func entry(_ id: nghttp2_settings_id, _ value: Int) -> nghttp2_settings_entry {
+            nghttp2_settings_entry(settings_id: Int32(id.rawValue), value: UInt32(value))
+        }
+        var entries = [
+            entry(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits.streamWindowByteCount),
+            entry(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, limits.headerListByteCount),
+            // Closed streams are freed at once instead of kept for the priority tree (RFC 9218).
+            entry(NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1),
+        ]
+        switch role {
+        case .server:
+            let count = limits.maxConcurrentStreams
+            entries.append(entry(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, count))
+        case .client:
+            entries.append(entry(NGHTTP2_SETTINGS_ENABLE_PUSH, 0))
+        }
+        let code = nghttp2_submit_settings(session, 0, entries, entries.count)
+        try Self.check(code, "submit_settings")
+        // SETTINGS cannot change the connection's window (RFC 9113 section 6.9.2).
+        let window = Int32(limits.connectionWindowByteCount)
+        try Self.check(
+            nghttp2_session_set_local_window_size(session, 0, 0, window), "set_local_window_size")
+    }
+
+    private static func check(_ code: CInt, _ operation: String) throws(HTTP2Error) {
+        if code != 0 { throw .library(code: code, operation: operation) }
+    }
+
+    // Bytes in, events out.
+
+    /// Takes all of the input. What it holds is in `takeEvents` afterwards.
+    package func receive(_ input: ByteBuffer) throws(HTTP2Error) {
+        isPumpExpected = true
+        let taken = input.withUnsafeReadableBytes { bytes -> Int in
+            sink.beginInput(input, at: bytes.baseAddress)
+            let start = bytes.bindMemory(to: UInt8.self).baseAddress
+            return nghttp2_session_mem_recv(session, start, bytes.count)
+        }
+        sink.endInput()
+        releaseClosedBodies()
+        if taken == Int(NGHTTP2_ERR_BAD_CLIENT_MAGIC.rawValue) { throw .badPreface }
+        if taken == Int(NGHTTP2_ERR_FLOODED.rawValue) { throw .flooded }
+        if taken < 0 { throw .library(code: Int32(taken), operation: "mem_recv") }
+        if sink.flood.isFlooded { throw .flooded }
+    }
+
+    /// The events since the last call. Give the list back with `recycle`, it keeps its memory.
+    func takeEvents() -> [Event] {
+        if sink.events.isEmpty { return [] }
+        let events = sink.events
+        sink.events = spareEvents
+        spareEvents = []
+        return events
+    }
+
+    func recycle(_ events: consuming [Event]) {
+        guard events.capacity <= ConnectionLimits.keptEventCount else { return }
+        events.removeAll(keepingCapacity: true)
+        spareEvents = events
+    }
+
+    // Bytes out.
+
+    /// Appends what may be sent now. Answers whether there is more than `byteLimit` let through.
+    func send(into output: inout ByteBuffer, byteLimit: Int) throws(HTTP2Error) -> Bool {
+        let end = output.readableBytes + byteLimit
+        defer { releaseClosedBodies() }
+        while output.readableBytes < end {
+            var bytes: UnsafePointer<UInt8>?
+            let count = nghttp2_session_mem_send(session, &bytes)
+            if count < 0 { throw .library(code: Int32(count), operation: "mem_send") }
+            if count == 0 { return false }
+            output.writeBytes(UnsafeRawBufferPointer(start: bytes, count: count))
+        }
+        return true
+    }
+
+    var isFinished: Bool {
+        nghttp2_session_want_read(session) == 0 && nghttp2_session_want_write(session) == 0
+    }
+
+    private func releaseClosedBodies() {
+        if sink.closedStreams.isEmpty { return }
+        for stream in sink.closedStreams {
+            bodies.removeValue(forKey: stream)?.body.close()
+        }
+        sink.closedStreams.removeAll(keepingCapacity: true)
+    }
+
+    private func submitted() {
+        if isPumpExpected { return }
+        isPumpExpected = true
+        wake?()
+    }
+
+    // Streams.
+
+    /// Sends response headers and leaves the body open. nil: the stream is gone.
+    package func respond(_ stream: StreamID, _ headers: Headers) -> OutboundStream? {
+        guard nghttp2_session_find_stream(session, stream) != nil else { return nil }
+        let outbound = OutboundStream(id: stream)
+        var provider = Self.dataProvider(for: outbound)
+        let code = headers.withFields {
+            nghttp2_submit_response(session, stream, $0, $1, &provider)
+        }
+        guard code == 0 else { return nil }
+        bodies[stream] = outbound
+        submitted()
+        return outbound
+    }
+
+    /// Sends headers that are the whole response.
+    package func respondAndEnd(_ stream: StreamID, _ headers: Headers) {
+        _ = headers.withFields { nghttp2_submit_response(session, stream, $0, $1, nil) }
+        submitted()
+    }
+
+    /// Opens a stream, its body is open. Over the peer's limit of streams it waits its turn.
+    package func request(_ headers: Headers) throws(HTTP2Error) -> OutboundStream {
+        guard nghttp2_session_check_request_allowed(session) != 0 else { throw .noMoreStreams }
+        let outbound = OutboundStream(id: 0)
+        var provider = Self.dataProvider(for: outbound)
+        let stream = headers.withFields {
+            nghttp2_submit_request(session, nil, $0, $1, &provider, nil)
+        }
+        guard stream > 0 else { throw .noMoreStreams }
+        outbound.id = stream
+        bodies[stream] = outbound
+        submitted()
+        return outbound
+    }
+
+    /// Appends to a body; `write` gets the stream's own buffer, with at least so much room.
+    package func append(
+        to outbound: OutboundStream, reserving byteCount: Int, _ write: (inout ByteBuffer) -> Void
+    ) {
+        outbound.body.append(reserving: byteCount, write)
+        resume(outbound)
+    }
+
+    /// Nothing more will be appended. With trailers these end the stream, else the last DATA does.
+    package func end(_ outbound: OutboundStream, trailers: Headers?) {
+        outbound.body.end(trailers: trailers)
+        resume(outbound)
+    }
+
+    private func resume(_ outbound: OutboundStream) {
+        if outbound.isDeferred {
+            outbound.isDeferred = false
+            // Refused when the stream is gone, which its `closed` event tells.
+            _ = nghttp2_session_resume_data(session, outbound.id)
+        }
+        submitted()
+    }
+
+    package func reset(_ stream: StreamID, _ code: ErrorCode) {
+        _ = nghttp2_submit_rst_stream(session, 0, stream, code.rawValue)
+        submitted()
+    }
+
+    // Credit.
+
+    /// These bytes, of whatever stream, no longer count in the connection's window. To be called
+    /// for every byte of every `data` event, of streams already gone too.
+    package func consumeConnection(_ byteCount: Int) {
+        if nghttp2_session_consume_connection(session, byteCount) == 0 { submitted() }
+    }
+
+    /// Lets the peer send again what the stream received beyond `heldByteCount`.
+    ///
+    /// Not `nghttp2_session_consume_stream`, which waits for half a window: a window would then
+    /// have to hold two of the largest messages, or a stream could stall for ever.
+    package func returnStreamCredit(_ stream: StreamID, heldByteCount: Int) {
+        let received = nghttp2_session_get_stream_effective_recv_data_length(session, stream)
+        let credit = Int(received) - heldByteCount
+        guard credit >= ConnectionLimits.streamCreditStepByteCount else { return }
+        if nghttp2_submit_window_update(session, 0, stream, Int32(credit)) == 0 { submitted() }
+    }
+
+    // The connection.
+
+    func ping() {
+        _ = nghttp2_submit_ping(session, 0, nil)
+        submitted()
+    }
+
+    func takePingAnswer() -> Bool {
+        defer { sink.sawPingAnswer = false }
+        return sink.sawPingAnswer
+    }
+
+    /// "No new streams soon": a GOAWAY that names no last stream (RFC 9113 section 6.8).
+    func announceGoAway() {
+        _ = nghttp2_submit_shutdown_notice(session)
+        submitted()
+    }
+
+    /// No stream after those seen so far is taken; those go on to their end.
+    package func goAway(_ code: ErrorCode) {
+        let last = nghttp2_session_get_last_proc_stream_id(session)
+        _ = nghttp2_submit_goaway(session, 0, last, code.rawValue, nil, 0)
+        submitted()
+    }
+
+    /// GOAWAY, after which nothing is read or written.
+    package func terminate(_ code: ErrorCode) {
+        _ = nghttp2_session_terminate_session(session, code.rawValue)
+        submitted()
+    }
+
+    func tick() {
+        sink.flood.tick()
+    }
+}

@@ -1,0 +1,188 @@
+// In: chunks of a stream's body, cut anywhere; or a message to write. Out: whole messages; or the
+// message behind its five-byte prefix.
+// On which thread: plain values, the thread of their owner.
+
+package import NIOCore
+
+///   +------+--------+--------+--------+--------+-------------------
+///   | flag |        length, big-endian         |  message ...
+///   +------+--------+--------+--------+--------+-------------------
+///     0 = as it is, 1 = compressed (gRPC PROTOCOL-HTTP2, "Length-Prefixed-Message")
+package enum Envelope {
+    package static let prefixByteCount = 5
+
+    /// Appends one message: room for the prefix, the message by `write`, then the length.
+    package static func write(
+        into buffer: inout ByteBuffer, _ write: (inout ByteBuffer) -> Void
+    ) {
+        let start = buffer.writerIndex
+        buffer.writeRepeatingByte(0, count: prefixByteCount)
+        write(&buffer)
+        let byteCount = buffer.writerIndex - start - prefixByteCount
+        guard let length = UInt32(exactly: byteCount) else {
+            preconditionFailure("a message of \(byteCount) bytes does not fit an envelope")
+        }
+        buffer.setInteger(length, at: start + 1)
+    }
+}
+
+/// What is wrong with a stream of envelopes. After one of these the stream cannot be read on.
+package enum EnvelopeError: Error, Equatable, Sendable {
+    /// Compressed, though no `grpc-encoding` but identity is supported.
+    case compressed
+    /// The flag is neither 0 nor 1.
+    case unknownFlag(UInt8)
+    case tooLong(byteCount: Int, limit: Int)
+    /// The stream ended inside an envelope.
+    case truncated
+
+    package var status: RPCStatus {
+        switch self {
+        case .compressed:
+            RPCStatus(.internal, "a message is compressed without a grpc-encoding")
+        case .unknownFlag(let flag):
+            RPCStatus(.internal, "a message begins with the unknown flag \(flag)")
+        case .tooLong(let byteCount, let limit):
+            RPCStatus(
+                .resourceExhausted, "a message of \(byteCount) bytes is over the limit of \(limit)")
+        case .truncated:
+            RPCStatus(.internal, "the stream ended inside a message")
+        }
+    }
+}
+
+/// Cuts a stream into messages. A message that lies in one chunk is a slice of it; one that spans
+/// chunks is collected in a buffer of its own, so that no chunk is kept for a small piece of it.
+package struct EnvelopeReader {
+    private let maxMessageByteCount: Int
+    /// Not looked at yet; those before `firstChunk` are done.
+    private var chunks: [ByteBuffer] = []
+    private var firstChunk = 0
+    /// The first chunk is a buffer of our own, to which more may be appended.
+    private var ownsFirstChunk = false
+    /// The beginning of a message, prefix included, whose rest has yet to come.
+    private var partial = ByteBuffer()
+    /// All bytes appended and not given out as messages, prefixes included.
+    package private(set) var unreadByteCount = 0
+
+    /// A message announced in its prefix gets so much memory at once; a larger one grows as its
+    /// bytes come, since the prefix may lie.
+    private static let trustedByteCount = 64 * 1024
+
+    package init(maxMessageByteCount: Int) {
+        self.maxMessageByteCount = maxMessageByteCount
+    }
+
+    /// There may be whole messages: `next` has not said nil since the last `append`.
+    package var mayHoldMessages: Bool { firstChunk < chunks.count }
+
+    package mutating func append(_ chunk: ByteBuffer) {
+        guard chunk.readableBytes > 0 else { return }
+        unreadByteCount += chunk.readableBytes
+        chunks.append(chunk)
+    }
+
+    /// The next whole message, without its prefix.
+    package mutating func next() throws(EnvelopeError) -> ByteBuffer? {
+        while firstChunk < chunks.count {
+            if partial.readableBytes == 0, let message = try sliceOfFirstChunk() { return message }
+            if let message = try collect() { return message }
+        }
+        if firstChunk > 0 { dropReadChunks() }
+        return nil
+    }
+
+    /// To be called at the end of the stream.
+    package func finish() throws(EnvelopeError) {
+        if unreadByteCount > 0 { throw .truncated }
+    }
+
+    /// Copies what was not pulled: a small message left lying must not keep the 64 KiB in which it
+    /// was read.
+    package mutating func settle() {
+        guard firstChunk < chunks.count, !(ownsFirstChunk && chunks.count - firstChunk == 1) else {
+            return
+        }
+        var own = ByteBuffer()
+        var next = firstChunk
+        if ownsFirstChunk {
+            swap(&own, &chunks[firstChunk])
+            if own.readerIndex > own.readableBytes { own.discardReadBytes() }
+            next += 1
+        }
+        for index in next..<chunks.count { own.writeImmutableBuffer(chunks[index]) }
+        chunks = [own]
+        firstChunk = 0
+        ownsFirstChunk = true
+    }
+
+    package mutating func removeAll() {
+        chunks = []
+        firstChunk = 0
+        ownsFirstChunk = false
+        partial = ByteBuffer()
+        unreadByteCount = 0
+    }
+
+    private mutating func sliceOfFirstChunk() throws(EnvelopeError) -> ByteBuffer? {
+        guard let length = try length(in: chunks[firstChunk]),
+            chunks[firstChunk].readableBytes >= Envelope.prefixByteCount + length
+        else { return nil }
+        chunks[firstChunk].moveReaderIndex(forwardBy: Envelope.prefixByteCount)
+        let message = chunks[firstChunk].readSlice(length: length)
+        unreadByteCount -= Envelope.prefixByteCount + length
+        finishFirstChunkIfEmpty()
+        return message
+    }
+
+    /// Moves just as much as the message needs from the first chunk to `partial`.
+    private mutating func collect() throws(EnvelopeError) -> ByteBuffer? {
+        let length = try length(in: partial)
+        let goal = Envelope.prefixByteCount + (length ?? 0)
+        let count = min(goal - partial.readableBytes, chunks[firstChunk].readableBytes)
+        if partial.capacity == 0 || (length != nil && partial.capacity < goal) {
+            partial.reserveCapacity(
+                minimumWritableBytes: min(goal - partial.readableBytes, Self.trustedByteCount))
+        }
+        if let piece = chunks[firstChunk].readSlice(length: count) {
+            partial.writeImmutableBuffer(piece)
+        }
+        finishFirstChunkIfEmpty()
+        guard let whole = try self.length(in: partial),
+            partial.readableBytes == Envelope.prefixByteCount + whole
+        else { return nil }
+        var message = partial
+        partial = ByteBuffer()
+        message.moveReaderIndex(forwardBy: Envelope.prefixByteCount)
+        unreadByteCount -= Envelope.prefixByteCount + whole
+        return message
+    }
+
+    private mutating func finishFirstChunkIfEmpty() {
+        guard chunks[firstChunk].readableBytes == 0 else { return }
+        chunks[firstChunk] = ByteBuffer()
+        firstChunk += 1
+        ownsFirstChunk = false
+        if firstChunk == chunks.count { dropReadChunks() }
+    }
+
+    private mutating func dropReadChunks() {
+        chunks.removeSubrange(..<firstChunk)
+        firstChunk = 0
+    }
+
+    /// The length in the prefix; nil while the prefix is incomplete. The limit is checked here,
+    /// before a byte of the message is kept.
+    private func length(in buffer: ByteBuffer) throws(EnvelopeError) -> Int? {
+        let start = buffer.readerIndex
+        guard let flag: UInt8 = buffer.getInteger(at: start) else { return nil }
+        if flag == 1 { throw .compressed }
+        if flag > 1 { throw .unknownFlag(flag) }
+        guard let length: UInt32 = buffer.getInteger(at: start + 1) else { return nil }
+        let byteCount = Int(length)
+        if byteCount > maxMessageByteCount {
+            throw .tooLong(byteCount: byteCount, limit: maxMessageByteCount)
+        }
+        return byteCount
+    }
+}

@@ -1,0 +1,55 @@
+// In: chunks of one stream's body. Out: messages with their credit, and what flow control must know:
+// how many bytes are held back, and how many of them depend on nobody but us.
+// On which thread: the connection's event loop.
+
+package import NIOCore
+
+/// One message, and the stream credit that goes back when it is done.
+package struct ReceivedMessage {
+    package var bytes: ByteBuffer
+    package var creditByteCount: Int
+}
+
+/// The receiving side of one call, the same for server and client.
+struct Inbox {
+    private var reader: EnvelopeReader
+    /// Credit of messages that were pulled and are not done.
+    private(set) var uncreditedByteCount = 0
+
+    init(maxMessageByteCount: Int) {
+        reader = EnvelopeReader(maxMessageByteCount: maxMessageByteCount)
+    }
+
+    /// What the peer may not send again yet.
+    var heldByteCount: Int { uncreditedByteCount + reader.unreadByteCount }
+
+    /// What is held and waits for no further byte: messages which were pulled, and all that lies
+    /// behind one which was not. The beginning of a message alone does not count, or beginnings on
+    /// many streams could use up the budget that their ends need.
+    var completeByteCount: Int {
+        uncreditedByteCount + (reader.mayHoldMessages ? reader.unreadByteCount : 0)
+    }
+
+    var isEmpty: Bool { reader.unreadByteCount == 0 }
+
+    mutating func append(_ chunk: ByteBuffer) { reader.append(chunk) }
+
+    mutating func next() throws(EnvelopeError) -> ReceivedMessage? {
+        guard let bytes = try reader.next() else { return nil }
+        let credit = bytes.readableBytes + Envelope.prefixByteCount
+        uncreditedByteCount += credit
+        return ReceivedMessage(bytes: bytes, creditByteCount: credit)
+    }
+
+    func finish() throws(EnvelopeError) { try reader.finish() }
+
+    mutating func credit(_ byteCount: Int) {
+        precondition(byteCount <= uncreditedByteCount, "more credit returned than was given out")
+        uncreditedByteCount -= byteCount
+    }
+
+    mutating func settle() { reader.settle() }
+
+    /// Drops what was not pulled; nobody will pull it.
+    mutating func discard() { reader.removeAll() }
+}

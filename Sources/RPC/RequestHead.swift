@@ -1,0 +1,78 @@
+// In: the header block of a request. Out: a call's path, deadline and metadata, or the refusal.
+// On which thread: plain values, any thread.
+
+import HTTP2
+package import NIOCore
+
+/// What a call's headers say (gRPC PROTOCOL-HTTP2, "Requests").
+package struct RequestHead: Sendable {
+    /// `/package.Service/Method`, case-sensitive.
+    package let path: String
+    package let authority: String
+    /// What the client gives the call; nil: for ever.
+    package let timeout: TimeAmount?
+    /// Echoed to the client, which may tell `+proto` from other sub-formats.
+    let contentType: String
+    private let headers: Headers
+
+    /// The first value of that name. For names ending in `-bin` use `binaryMetadata`.
+    package func metadata(_ name: String) -> String? { headers[name] }
+
+    package func metadataValues(_ name: String) -> [String] { headers.values(name) }
+
+    /// The first value of a field whose name ends in `-bin`; nil also when it is not base64.
+    /// Values may be joined by commas.
+    package func binaryMetadata(_ name: String) -> [UInt8]? {
+        headers[name]?.split(separator: ",", omittingEmptySubsequences: false).first
+            .flatMap { Base64.decode($0) }
+    }
+
+    enum OnHeaders {
+        case accepted(RequestHead)
+        /// Not gRPC: an HTTP status, no body.
+        case refusedByHTTP(status: String)
+        case refused(RPCStatus)
+    }
+
+    private static let contentType = "application/grpc"
+
+    /// `te: trailers` is expected from clients but not demanded: nghttp2 refuses any other value,
+    /// and proxies drop the field.
+    static func read(_ headers: Headers) -> OnHeaders {
+        if headers.isTruncated {
+            return .refused(RPCStatus(.resourceExhausted, "the request's headers are too large"))
+        }
+        guard headers[":method"] == "POST" else { return .refusedByHTTP(status: "405") }
+        guard let contentType = headers["content-type"], isGRPC(contentType) else {
+            return .refusedByHTTP(status: "415")
+        }
+        if let encoding = headers["grpc-encoding"], encoding != "identity" {
+            return .refused(
+                RPCStatus(
+                    .unimplemented, "the grpc-encoding \(encoding) is not supported",
+                    metadata: Headers([("grpc-accept-encoding", "identity")])))
+        }
+        var timeout: TimeAmount?
+        if let text = headers["grpc-timeout"] {
+            timeout = Timeout.parse(text)
+            // grpc-go answers so; C-core ignores the field, which would lose the deadline.
+            if timeout == nil {
+                return .refused(RPCStatus(.internal, "the grpc-timeout is malformed"))
+            }
+        }
+        return .accepted(
+            RequestHead(
+                path: headers[":path"] ?? "", authority: headers[":authority"] ?? "",
+                timeout: timeout, contentType: contentType, headers: headers))
+    }
+
+    /// `application/grpc`, then the end, a sub-format or a parameter; `application/grpc-web` is
+    /// another protocol.
+    static func isGRPC(_ value: String) -> Bool {
+        guard value.hasPrefix(contentType) else { return false }
+        switch value.dropFirst(contentType.count).first {
+        case nil, "+", ";": return true
+        default: return false
+        }
+    }
+}

@@ -1,0 +1,196 @@
+// In: the body of one request as chunks, and its end. Out: messages that the handler pulls; the
+// handler's messages and status, as response headers, body and trailers.
+// On which thread: the connection's event loop.
+
+import HTTP2
+package import NIOCore
+
+/// One call on the server. Bound to its event loop; everything here is called on it.
+///
+/// Back-pressure is the handler's: it pulls messages when it can take them and returns their credit
+/// when they are done; what it does not pull or credit, the client may not send more of.
+package final class ServerCall {
+    package let head: RequestHead
+    package let eventLoop: any EventLoop
+    /// The client's socket address, as text.
+    package let peerAddress: String
+
+    let stream: StreamID
+    private let session: Session
+    private let budget: ReceiveBudget
+    private var state = ServerCallState()
+    private var inbox: Inbox
+    private var outbound: OutboundStream?
+    private var handler: (any CallHandler)?
+    /// Cleared when the stream is gone, which ends the cycle with the connection's table of calls.
+    private var connection: ServerConnection?
+    private var deadline: Scheduled<Void>?
+    private var chargedByteCount = 0
+
+    /// In the connection's list of calls to be delivered to.
+    var isTouched = false
+    /// Ticks since the call was finished though its stream is still there.
+    var finishedTickCount = 0
+
+    init(head: RequestHead, stream: StreamID, session: Session, connection: ServerConnection) {
+        self.head = head
+        self.stream = stream
+        self.session = session
+        self.connection = connection
+        self.eventLoop = connection.eventLoop
+        self.peerAddress = connection.peerAddress
+        self.budget = connection.options.budget
+        self.inbox = Inbox(maxMessageByteCount: connection.options.maxMessageByteCount)
+    }
+
+    deinit {
+        // What a handler has not credited by now never will be.
+        budget.charge(-chargedByteCount)
+    }
+
+    // For the handler.
+
+    /// The next whole message, or nil. A body that breaks the rules ends the call with the status
+    /// for it, and `ended` is called from in here.
+    package func nextMessage() -> ReceivedMessage? {
+        guard !state.isFinished else { return nil }
+        do throws(EnvelopeError) {
+            if let message = try inbox.next() { return message }
+            if state.isHalfClosed { try inbox.finish() }
+        } catch {
+            end(with: error.status, by: .protocolError(error.status))
+        }
+        return nil
+    }
+
+    /// The client has half-closed and every message was pulled. False while a cut-off message is
+    /// left, for which `nextMessage` ends the call.
+    package var isRequestComplete: Bool { state.isHalfClosed && inbox.isEmpty }
+
+    package var isFinished: Bool { state.isFinished }
+
+    /// Messages of so many bytes (`ReceivedMessage.creditByteCount`) are done: the client may send
+    /// as many again.
+    package func returnCredit(_ byteCount: Int) {
+        inbox.credit(byteCount)
+        recharge()
+        passCreditOn()
+        connection?.recheckWithheldCredit()
+    }
+
+    /// Sends the response's headers at once; else they go with the first message.
+    package func sendHeaders() {
+        if state.send() == .sendHeadersFirst { submitHeaders() }
+    }
+
+    /// Sends one message. `write` appends it to the stream's buffer, behind its prefix; it is not
+    /// called when the call is over.
+    package func send(
+        maxByteCount hint: Int, _ write: (inout ByteBuffer) -> Void
+    ) {
+        switch state.send() {
+        case .sendHeadersFirst: submitHeaders()
+        case .send: break
+        case .drop: return
+        }
+        guard let outbound else { return }
+        session.append(to: outbound, reserving: hint + Envelope.prefixByteCount) { buffer in
+            Envelope.write(into: &buffer, write)
+        }
+    }
+
+    /// Bytes sent that flow control or the socket holds back. Stop sending above a bound of your
+    /// own that is over the low-water mark; `writable` tells when to go on.
+    package var unsentByteCount: Int { outbound?.unsentByteCount ?? 0 }
+
+    /// Ends the call. When the client is still sending, its stream is reset without an error once
+    /// the trailers are out (RFC 9113 section 8.1).
+    package func finish(_ status: RPCStatus) {
+        let action = state.finish()
+        if action == .ignore { return }
+        var trailers = Headers()
+        if action == .sendTrailersOnly {
+            trailers.add(":status", "200")
+            trailers.add("content-type", head.contentType)
+        }
+        status.add(to: &trailers)
+        if let outbound {
+            session.end(outbound, trailers: trailers)
+        } else if action == .sendTrailersOnly {
+            session.respondAndEnd(stream, trailers)
+        }
+        letGo()
+    }
+
+    private func submitHeaders() {
+        let type = head.contentType
+        outbound = session.respond(stream, Headers([(":status", "200"), ("content-type", type)]))
+    }
+
+    // For the connection.
+
+    func start(_ handler: any CallHandler) {
+        guard !state.isFinished else { return }
+        self.handler = handler
+        guard let timeout = head.timeout else { return }
+        deadline = eventLoop.assumeIsolated().scheduleTask(in: timeout) { [weak self] in
+            self?.end(with: RPCStatus(.deadlineExceeded, "the deadline is over"), by: .deadline)
+        }
+    }
+
+    func receive(_ chunk: ByteBuffer) {
+        if !state.isFinished { inbox.append(chunk) }
+    }
+
+    func halfClose() { state.halfClose() }
+
+    /// Tells the handler of all that a read brought.
+    func deliver() {
+        guard !state.isFinished else { return }
+        handler?.messagesAvailable(self)
+        inbox.settle()
+        recharge()
+        passCreditOn()
+    }
+
+    func writable() { handler?.writable(self) }
+
+    func drain() { handler?.draining(self) }
+
+    /// The stream is gone. Nothing is sent any more.
+    func streamClosed(by cause: CallEnd) {
+        let handler = handler
+        let mustTell = state.streamClosed()
+        letGo()
+        connection = nil
+        outbound = nil
+        if mustTell { handler?.ended(self, by: cause) }
+    }
+
+    private func end(with status: RPCStatus, by cause: CallEnd) {
+        guard !state.isFinished else { return }
+        let handler = handler
+        finish(status)
+        handler?.ended(self, by: cause)
+    }
+
+    /// The call is over for its handler.
+    private func letGo() {
+        deadline?.cancel()
+        deadline = nil
+        handler = nil
+        inbox.discard()
+        recharge()
+    }
+
+    private func recharge() {
+        let byteCount = inbox.completeByteCount
+        budget.charge(byteCount - chargedByteCount)
+        chargedByteCount = byteCount
+    }
+
+    private func passCreditOn() {
+        guard connection != nil, !state.isHalfClosed, !state.isFinished else { return }
+        session.returnStreamCredit(stream, heldByteCount: inbox.heldByteCount)
+    }
+}

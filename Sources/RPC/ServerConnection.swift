@@ -1,0 +1,206 @@
+// In: events of one HTTP/2 connection. Out: each to the call of its stream; refusals of requests
+// that are not gRPC; the connection's flow-control credit.
+// On which thread: the connection's event loop.
+
+package import HTTP2
+package import NIOCore
+
+/// What all connections of a server share.
+package struct ServerOptions: Sendable {
+    package var limits = ConnectionLimits()
+    /// 4 MiB, as every gRPC library has it.
+    package var maxMessageByteCount = 4 * 1024 * 1024
+    package var budget: ReceiveBudget
+    package var counters = ServerCounters()
+
+    package init(budget: ReceiveBudget) { self.budget = budget }
+}
+
+/// One client's connection: the table of its calls.
+package final class ServerConnection: SessionDelegate {
+    let options: ServerOptions
+    let eventLoop: any EventLoop
+    private(set) var peerAddress = ""
+
+    private let router: any CallRouter
+    private var session: Session?
+    private var calls: [StreamID: ServerCall] = [:]
+    /// The call of the last event: most frames in a row belong to one stream.
+    private var recentCall: ServerCall?
+    /// Calls to which the events at hand brought something.
+    private var touchedCalls: [ServerCall] = []
+    private var withheldCreditByteCount = 0
+    private var isRecheckScheduled = false
+    private var isDraining = false
+
+    /// How soon a connection looks again whether the shared budget has room.
+    private static let recheckDelay: TimeAmount = .milliseconds(10)
+
+    /// A finished call whose last bytes the client does not take is reset after so many ticks.
+    private static let maxFinishedTickCount = 3
+
+    private init(router: any CallRouter, options: ServerOptions, eventLoop: any EventLoop) {
+        // A stream must be able to hold the largest message while credit below the step waits.
+        precondition(
+            options.limits.streamWindowByteCount >= options.maxMessageByteCount
+                + Envelope.prefixByteCount + ConnectionLimits.streamCreditStepByteCount,
+            "the stream window is too small for the largest message")
+        self.router = router
+        self.options = options
+        self.eventLoop = eventLoop
+    }
+
+    /// Serves a channel that was just accepted. Call it in the child channel's initializer; to
+    /// drain, fire `ChannelShouldQuiesceEvent` into the channel's pipeline.
+    package static func serve(
+        _ channel: any Channel, router: any CallRouter, options: ServerOptions
+    ) throws {
+        try ChannelSetup.apply(to: channel)
+        let connection = ServerConnection(
+            router: router, options: options, eventLoop: channel.eventLoop)
+        let handler = try HTTP2Handler(
+            role: .server, limits: options.limits, delegate: connection)
+        try channel.pipeline.syncOperations.addHandler(handler)
+    }
+
+    package func opened(_ session: Session, on channel: any Channel) {
+        self.session = session
+        peerAddress = channel.remoteAddress?.description ?? "unknown"
+        options.counters.connectionsChanged(by: 1)
+    }
+
+    package func receive(_ events: [Event]) {
+        var creditByteCount = 0
+        for event in events {
+            switch event {
+            case .data(let stream, let chunk):
+                creditByteCount += chunk.readableBytes
+                guard let call = call(of: stream) else { continue }
+                call.receive(chunk)
+                touch(call)
+            case .head(let stream, let headers, _):
+                begin(stream, headers)
+            case .endOfStream(let stream):
+                guard let call = call(of: stream) else { continue }
+                call.halfClose()
+                touch(call)
+            case .closed(let stream, let code):
+                close(stream, by: .reset(code))
+            case .writable(let stream):
+                call(of: stream)?.writable()
+            case .trailers, .goAway, .settings:
+                // A request's trailers have no meaning in gRPC, and the other two are nghttp2's.
+                break
+            }
+        }
+        deliver()
+        if creditByteCount > 0 { returnConnectionCredit(creditByteCount) }
+    }
+
+    package func drainStarted() {
+        isDraining = true
+        for call in Array(calls.values) { call.drain() }
+    }
+
+    package func tick() {
+        for call in calls.values where call.isFinished {
+            call.finishedTickCount += 1
+            if call.finishedTickCount > Self.maxFinishedTickCount {
+                session?.reset(call.stream, .cancel)
+            }
+        }
+    }
+
+    package func closed() {
+        let open = Array(calls.values)
+        calls = [:]
+        recentCall = nil
+        touchedCalls = []
+        for call in open { call.streamClosed(by: .connectionLost) }
+        options.counters.callsChanged(by: -open.count)
+        options.counters.connectionsChanged(by: -1)
+        session = nil
+    }
+
+    // Calls.
+
+    private func call(of stream: StreamID) -> ServerCall? {
+        if let recentCall, recentCall.stream == stream { return recentCall }
+        guard let call = calls[stream] else { return nil }
+        recentCall = call
+        return call
+    }
+
+    private func touch(_ call: ServerCall) {
+        if call.isTouched { return }
+        call.isTouched = true
+        touchedCalls.append(call)
+    }
+
+    private func deliver() {
+        guard !touchedCalls.isEmpty else { return }
+        let touched = touchedCalls
+        touchedCalls = []
+        for call in touched {
+            call.isTouched = false
+            call.deliver()
+        }
+    }
+
+    private func begin(_ stream: StreamID, _ headers: Headers) {
+        guard let session else { return }
+        switch RequestHead.read(headers) {
+        case .refusedByHTTP(let status):
+            session.respondAndEnd(stream, Headers([(":status", status)]))
+        case .refused(let status):
+            var trailers = Headers([(":status", "200"), ("content-type", "application/grpc")])
+            status.add(to: &trailers)
+            session.respondAndEnd(stream, trailers)
+        case .accepted(let head):
+            let call = ServerCall(head: head, stream: stream, session: session, connection: self)
+            calls[stream] = call
+            options.counters.callsChanged(by: 1)
+            guard let handler = router.handler(for: head, call: call) else {
+                call.finish(RPCStatus(.unimplemented, "unknown method \(head.path)"))
+                return
+            }
+            call.start(handler)
+            if isDraining { call.drain() }
+        }
+    }
+
+    private func close(_ stream: StreamID, by cause: CallEnd) {
+        guard let call = calls.removeValue(forKey: stream) else { return }
+        if recentCall === call { recentCall = nil }
+        options.counters.callsChanged(by: -1)
+        call.streamClosed(by: cause)
+    }
+
+    // The connection's credit.
+
+    /// Every byte received is credited here, of streams that are gone too, or the window would
+    /// shrink with each of them. While all connections together hold too much it waits.
+    private func returnConnectionCredit(_ byteCount: Int) {
+        withheldCreditByteCount += byteCount
+        recheckWithheldCredit()
+    }
+
+    func recheckWithheldCredit() {
+        guard withheldCreditByteCount > 0, let session else { return }
+        if options.budget.isExhausted {
+            scheduleRecheck()
+        } else {
+            session.consumeConnection(withheldCreditByteCount)
+            withheldCreditByteCount = 0
+        }
+    }
+
+    private func scheduleRecheck() {
+        guard !isRecheckScheduled else { return }
+        isRecheckScheduled = true
+        eventLoop.assumeIsolated().scheduleTask(in: Self.recheckDelay) { [weak self] in
+            self?.isRecheckScheduled = false
+            self?.recheckWithheldCredit()
+        }
+    }
+}
