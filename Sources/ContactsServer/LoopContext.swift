@@ -5,7 +5,7 @@
 internal import Contacts
 internal import Glibc
 
-final class LoopContext {
+final class LoopContext: @unchecked Sendable {  // safe because one thread alone ever sees it
     let decoder = RequestDecoder()
     let encoder = ResponseEncoder()
     var contact = NormalizedContact()

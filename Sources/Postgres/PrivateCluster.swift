@@ -41,6 +41,17 @@ package final class PrivateCluster: Sendable {
         return cluster
     }
 
+    /// Reaches the database of a cluster that another process runs in the directory; nil when none
+    /// does. For short commands beside a server.
+    package static func conninfoOfRunning(
+        _ settings: ClusterSettings
+    ) throws(PostgresError) -> String? {
+        let files = ClusterFiles(
+            directory: try absolute(settings.directory), owner: try ClusterOwner.find())
+        guard files.isInitialized, files.livingPostmaster() != nil else { return nil }
+        return conninfo(try files.socketDirectory(), database: settings.database)
+    }
+
     private init(
         _ settings: ClusterSettings, _ files: ClusterFiles, _ lock: CInt
     ) throws(PostgresError) {
@@ -73,6 +84,10 @@ package final class PrivateCluster: Sendable {
     package var conninfo: String { conninfo(database: settings.database) }
 
     package func conninfo(database: String) -> String {
+        Self.conninfo(socketDirectory, database: database)
+    }
+
+    private static func conninfo(_ socketDirectory: String, database: String) -> String {
         func quoted(_ text: String) -> String {
             let escaped = text.flatMap { $0 == "'" || $0 == "\\" ? ["\\", $0] : [$0] }
             return "'" + String(escaped) + "'"

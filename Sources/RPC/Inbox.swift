@@ -8,6 +8,11 @@ package import NIOCore
 package struct ReceivedMessage {
     package var bytes: ByteBuffer
     package var creditByteCount: Int
+
+    package init(bytes: ByteBuffer, creditByteCount: Int) {
+        self.bytes = bytes
+        self.creditByteCount = creditByteCount
+    }
 }
 
 /// The receiving side of one call, the same for server and client.

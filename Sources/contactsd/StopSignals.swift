@@ -5,33 +5,39 @@ import Synchronization
 
 /// Catches the signals that stop a server. The first begins the stop; a second ends the process at
 /// once, for an operator who will not wait.
-final class StopSignals: Sendable {
-    private let received = Mutex<String?>(nil)
-    private let arrived = DispatchSemaphore(value: 0)
-    private let sources = Mutex<[any DispatchSourceSignal]>([])
+final class StopSignals {
+    private let arrival = Arrival()
+    private var sources: [any DispatchSourceSignal] = []
 
     init() {
         for (number, name) in [(SIGTERM, "SIGTERM"), (SIGINT, "SIGINT")] {
             signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-            source.setEventHandler { [weak self] in self?.receive(name) }
+            source.setEventHandler { [arrival] in arrival.receive(name) }
             source.resume()
-            sources.withLock { $0.append(source) }
+            sources.append(source)
         }
-    }
-
-    private func receive(_ name: String) {
-        let isFirst = received.withLock { received in
-            defer { received = received ?? name }
-            return received == nil
-        }
-        guard isFirst else { _exit(130) }
-        arrived.signal()
     }
 
     /// Waits for the first signal and tells its name.
-    func wait() -> String {
-        arrived.wait()
-        return received.withLock { $0 } ?? ""
+    func wait() -> String { arrival.wait() }
+
+    private final class Arrival: Sendable {
+        private let first = Mutex<String?>(nil)
+        private let arrived = DispatchSemaphore(value: 0)
+
+        func receive(_ name: String) {
+            let isFirst = first.withLock { first in
+                defer { first = first ?? name }
+                return first == nil
+            }
+            guard isFirst else { _exit(130) }
+            arrived.signal()
+        }
+
+        func wait() -> String {
+            arrived.wait()
+            return first.withLock { $0 } ?? ""
+        }
     }
 }
