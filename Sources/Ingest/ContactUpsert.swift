@@ -21,6 +21,7 @@ struct ContactUpsert {
     static let settings: [(String, String)] = [
         ("jit", "off"),
         ("enable_seqscan", "off"),
+        ("enable_bitmapscan", "off"),
         ("enable_hashjoin", "off"),
         ("enable_mergejoin", "off"),
         ("plan_cache_mode", "force_generic_plan"),
@@ -53,10 +54,11 @@ struct ContactUpsert {
             """)
         for field in [TextField.email, .phone, .externalID] {
             let name = field.wireName
-            let lookUp = Self.lookUp(column: name, uniqueBit: 1 << field.rawValue)
-            try connection.prepare("look_up_\(name)", lookUp)
+            let bit = 1 << field.rawValue
             try connection.prepare(
-                "lock_\(name)", "\(lookUp) ORDER BY k.ord FOR UPDATE OF c")
+                "look_up_\(name)", Self.lookUp(column: name, uniqueBit: bit, "OFFSET 0"))
+            try connection.prepare(
+                "lock_\(name)", Self.lookUp(column: name, uniqueBit: bit, "FOR UPDATE"))
         }
         try connection.prepare(
             "fields",
@@ -71,15 +73,23 @@ struct ContactUpsert {
         try connection.prepare("insert", Self.insert)
     }
 
-    private static func lookUp(column: String, uniqueBit: Int) -> String {
+    /// One index probe for each key, in the order of the keys.
+    ///
+    /// - Parameter fence: `OFFSET 0` or `FOR UPDATE`; both keep the planner from turning the join
+    ///   round, which it would do on a table that was empty when it planned, and then read all of
+    ///   the workspace.
+    private static func lookUp(column: String, uniqueBit: Int, _ fence: String) -> String {
         """
-        SELECT k.ord::int4, c.id, c.xmin, c.email, c.phone, c.external_id,
-            c.name, c.first_name, c.last_name,
-            CASE WHEN pg_column_size(c.fields) <= \(fieldsByteLimit) THEN c.fields END,
-            c.field_kinds
+        SELECT k.ord::int4, c.*
         FROM unnest($2::text[]) WITH ORDINALITY AS k (key, ord)
-        JOIN contacts c ON c.workspace_id = $1 AND c.\(column) = k.key
-            AND c.unique_by & \(uniqueBit) <> 0
+        CROSS JOIN LATERAL (
+            SELECT id, xmin, email, phone, external_id, name, first_name, last_name,
+                CASE WHEN pg_column_size(fields) <= \(fieldsByteLimit) THEN fields END,
+                field_kinds
+            FROM contacts
+            WHERE workspace_id = $1 AND \(column) = k.key AND unique_by & \(uniqueBit) <> 0
+            \(fence)
+        ) c
         """
     }
 
