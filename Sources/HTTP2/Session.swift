@@ -49,6 +49,9 @@ package final class Session {
         // first also ends a client that honestly cancels a thousand calls at once.
         nghttp2_option_set_stream_reset_rate_limit(option, 1000, 33)
         nghttp2_option_set_max_continuations(option, 8)
+        // A client's requests wait for the server's SETTINGS: guessing would have those beyond the
+        // server's limit refused.
+        nghttp2_option_set_peer_max_concurrent_streams(option, 0)
         guard let callbacks = makeCallbacks() else {
             throw .library(code: NGHTTP2_ERR_NOMEM.rawValue, operation: "callbacks_new")
         }

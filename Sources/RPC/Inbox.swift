@@ -35,6 +35,9 @@ struct Inbox {
         uncreditedByteCount + (reader.mayHoldMessages ? reader.unreadByteCount : 0)
     }
 
+    /// The handler has left messages unpulled.
+    var mayHoldMessages: Bool { reader.mayHoldMessages }
+
     var isEmpty: Bool { reader.unreadByteCount == 0 }
 
     mutating func append(_ chunk: ByteBuffer) { reader.append(chunk) }
