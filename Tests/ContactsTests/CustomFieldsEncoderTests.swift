@@ -1,4 +1,6 @@
 // The JSON of custom fields against what PostgreSQL 15 printed, and at its limits.
+// In: tables under Vectors, examples and seeded random input. Out: expectations, no side effects.
+// Any thread; the suites run in parallel.
 
 import Foundation
 import Testing

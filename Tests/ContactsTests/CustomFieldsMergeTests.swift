@@ -1,4 +1,6 @@
 // Merging custom fields against a model, with what other programs store, and on broken texts.
+// In: tables under Vectors, examples and seeded random input. Out: expectations, no side effects.
+// Any thread; the suites run in parallel.
 
 import Testing
 

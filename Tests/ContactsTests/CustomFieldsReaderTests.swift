@@ -1,4 +1,6 @@
 // Reading custom fields back, ours and other programs'.
+// In: tables under Vectors, examples and seeded random input. Out: expectations, no side effects.
+// Any thread; the suites run in parallel.
 
 import Testing
 

@@ -1,4 +1,6 @@
 // The rule for emails against its table of vectors, at its limits and on random input.
+// In: tables under Vectors, examples and seeded random input. Out: expectations, no side effects.
+// Any thread; the suites run in parallel.
 
 import Testing
 

@@ -1,4 +1,6 @@
 // The rule for phone numbers against its table of vectors and on random input, and the dial codes.
+// In: tables under Vectors, examples and seeded random input. Out: expectations, no side effects.
+// Any thread; the suites run in parallel.
 
 import Testing
 

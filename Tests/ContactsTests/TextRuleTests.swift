@@ -1,4 +1,6 @@
 // The rule for texts at its limits and on what is not UTF-8.
+// In: tables under Vectors, examples and seeded random input. Out: expectations, no side effects.
+// Any thread; the suites run in parallel.
 
 import Testing
 
