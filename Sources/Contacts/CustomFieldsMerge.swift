@@ -86,21 +86,44 @@ package enum CustomFieldsMerge {
     static func same(_ left: Span<UInt8>, _ right: Span<UInt8>) -> Bool {
         guard left.count == right.count else { return false }
         return left.withUnsafeBytes { a in
-            right.withUnsafeBytes { b in a.elementsEqual(b) }
+            right.withUnsafeBytes { b in
+                var index = 0
+                while index + 8 <= a.count {
+                    if a.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+                        != b.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+                    {
+                        return false
+                    }
+                    index += 8
+                }
+                while index < a.count {
+                    if a[index] != b[index] { return false }
+                    index += 1
+                }
+                return true
+            }
         }
     }
 
     /// False only when no member is null; a text that holds these bytes makes it true too.
     private static func mayHoldNull(_ patch: Span<UInt8>) -> Bool {
-        guard patch.count >= 4 else { return false }
-        for index in 0...(patch.count - 4) where patch[index] == UInt8(ascii: "n") {
-            if patch[index + 1] == UInt8(ascii: "u"), patch[index + 2] == UInt8(ascii: "l"),
-                patch[index + 3] == UInt8(ascii: "l")
-            {
-                return true
+        patch.withUnsafeBytes { bytes in
+            var index = 3
+            while index < bytes.count {
+                let byte = bytes[index]
+                if byte == UInt8(ascii: "l"), bytes[index - 1] == byte,
+                    bytes[index - 2] == UInt8(ascii: "u"), bytes[index - 3] == UInt8(ascii: "n")
+                {
+                    return true
+                }
+                // A byte that is not in `null`: the next one can end four bytes on at the earliest.
+                let isInside =
+                    byte == UInt8(ascii: "n") || byte == UInt8(ascii: "u")
+                    || byte == UInt8(ascii: "l")
+                index += isInside ? 1 : 4
             }
+            return false
         }
-        return false
     }
 
     /// Appends `{` or `, `, and the member.

@@ -72,12 +72,13 @@ enum JSONText {
         if size < 1e15 {
             var scale = 1.0
             for decimals in 0...6 {
-                let scaled = (size * scale).rounded()
-                if scaled >= 1e15 { break }
+                let product = size * scale
+                if product >= 1e15 { break }
+                let scaled = UInt64(product + 0.5)
                 // Both are whole and exact in a double: the quotient is the double nearest to this
                 // decimal, and up to 15 digits no other decimal as short reads back the same.
-                if scaled / scale == size {
-                    append(scaled: UInt64(scaled), decimals: decimals, to: &output)
+                if Double(scaled) / scale == size {
+                    append(scaled: scaled, decimals: decimals, to: &output)
                     return
                 }
                 scale *= 10

@@ -16,15 +16,16 @@ enum TimestampText {
         let days = floorDays(seconds)
         let time = seconds - days * secondsPerDay
         let date = date(ofDay: Int(days))
-        output.append(ASCII.quote)
-        appendPart(date.year, 4, nil, &output)
-        appendPart(date.month, 2, "-", &output)
-        appendPart(date.day, 2, "-", &output)
-        appendPart(Int(time / 3600), 2, "T", &output)
-        appendPart(Int(time / 60 % 60), 2, ":", &output)
-        appendPart(Int(time % 60), 2, ":", &output)
-        appendPart(Int(nanos / 1000), 6, ".", &output)
-        JSONText.append("Z\"", to: &output)
+        var text = InlineArray<29, UInt8>(repeating: ASCII.quote)
+        write(date.year, 4, at: 1, &text)
+        write(date.month, 2, after: "-", at: 6, &text)
+        write(date.day, 2, after: "-", at: 9, &text)
+        write(Int(time / 3600), 2, after: "T", at: 12, &text)
+        write(Int(time / 60 % 60), 2, after: ":", at: 15, &text)
+        write(Int(time % 60), 2, after: ":", at: 18, &text)
+        write(Int(nanos / 1000), 6, after: ".", at: 21, &text)
+        text[27] = UInt8(ascii: "Z")
+        output.append(text.span)
     }
 
     /// The time of a text in exactly this form, without quotes; nil for any other text.
@@ -47,11 +48,18 @@ enum TimestampText {
             nanoseconds: Int32(micros * 1000))
     }
 
-    private static func appendPart(
-        _ value: Int, _ width: Int, _ mark: Unicode.Scalar?, _ output: inout [UInt8]
+    /// Writes so many digits at a place, and the mark in front of them.
+    @inline(__always)
+    private static func write(
+        _ value: Int, _ width: Int, after mark: Unicode.Scalar = "\"", at place: Int,
+        _ text: inout InlineArray<29, UInt8>
     ) {
-        if let mark { output.append(UInt8(ascii: mark)) }
-        JSONText.append(magnitude: UInt64(value), width: width, to: &output)
+        text[place - 1] = UInt8(ascii: mark)
+        var rest = value
+        for index in stride(from: place + width - 1, through: place, by: -1) {
+            text[index] = ASCII.zero + UInt8(truncatingIfNeeded: rest % 10)
+            rest /= 10
+        }
     }
 
     private static func number(_ text: Span<UInt8>, _ range: Range<Int>) -> Int? {
