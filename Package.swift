@@ -73,6 +73,7 @@ let package = Package(
             name: "ContactsClient",
             dependencies: [
                 "Contacts", "RPC", "HTTP2",
+                .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],

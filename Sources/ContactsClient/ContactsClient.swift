@@ -1,0 +1,216 @@
+// A connection to a contacts server, and the calls that one makes on it.
+//
+// In: values of the API. Out: answers, asynchronously. Any thread; the connection itself lives on
+// an event loop of NIO's shared group.
+
+@_exported public import Contacts
+internal import HTTP2
+internal import NIOCore
+internal import NIOPosix
+internal import RPC
+
+/// A client of `contacts.v1.ContactService`: one HTTP/2 connection that carries many calls at once.
+///
+/// ```swift
+/// let client = try await ContactsClient.connect(.init(host: "127.0.0.1", port: 50051))
+/// let upsert = try await client.bulkUpsert()
+/// async let sent: Void = {
+///     try await upsert.send([Contact(email: "ann@example.com", name: "Ann")])
+///     upsert.finish()
+/// }()
+/// for try await results in upsert.results {
+///     for result in results { print(result.sequence, result.status, result.id) }
+/// }
+/// try await sent
+/// print(try await upsert.summary())
+/// await client.close()
+/// ```
+public final class ContactsClient: Sendable {
+    /// Where the server is, and whose contacts are meant.
+    public struct Configuration: Sendable {
+        /// A name or an address.
+        public var host: String
+        /// The port.
+        public var port: Int
+        /// The workspace; `nil` is the workspace `default`.
+        public var workspace: String?
+
+        /// Makes a configuration; what is left out is the server's own default.
+        public init(host: String = "127.0.0.1", port: Int = 50051, workspace: String? = nil) {
+            self.host = host
+            self.port = port
+            self.workspace = workspace
+        }
+    }
+
+    /// How long a server may take to answer a new connection.
+    private static let connectTimeout = TimeAmount.seconds(10)
+    private static let service = "/contacts.v1.ContactService/"
+
+    private let channel: any Channel
+    private let connection: NIOLoopBound<ClientConnection>
+    private let metadata: Headers
+
+    private init(
+        channel: any Channel, connection: NIOLoopBound<ClientConnection>, workspace: String?
+    ) {
+        self.channel = channel
+        self.connection = connection
+        metadata = Headers(workspace.map { [("contacts-workspace", $0)] } ?? [])
+    }
+
+    /// Connects to a server.
+    ///
+    /// - Throws: `ClientError` with `UNAVAILABLE` when nothing listens there, or when what listens
+    ///   does not speak HTTP/2 within ten seconds.
+    public static func connect(_ configuration: Configuration) async throws -> ContactsClient {
+        let address = "\(configuration.host):\(configuration.port)"
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let ready = loop.makePromise(of: Void.self)
+        let installed = loop.makePromise(of: NIOLoopBound<ClientConnection>.self)
+        let channel: any Channel
+        do {
+            channel = try await ClientBootstrap(group: loop)
+                .connectTimeout(connectTimeout)
+                .channelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        let connection = try ClientConnection.install(
+                            on: channel, authority: address
+                        ) { change in
+                            switch change {
+                            case .ready: ready.succeed()
+                            case .closed: ready.fail(ChannelError.alreadyClosed)
+                            case .goingAway: break
+                            }
+                        }
+                        installed.succeed(NIOLoopBound(connection, eventLoop: channel.eventLoop))
+                    }
+                }
+                .connect(host: configuration.host, port: configuration.port).get()
+        } catch {
+            ready.fail(error)
+            installed.fail(error)
+            throw ClientError.unavailable("no connection to \(address): \(error)")
+        }
+        let timeout = loop.scheduleTask(in: connectTimeout) {
+            ready.fail(ChannelError.connectTimeout(connectTimeout))
+        }
+        do {
+            try await ready.futureResult.get()
+        } catch {
+            channel.close(promise: nil)
+            throw ClientError.unavailable("\(address) does not answer as an HTTP/2 server")
+        }
+        timeout.cancel()
+        return ContactsClient(
+            channel: channel, connection: try await installed.futureResult.get(),
+            workspace: configuration.workspace)
+    }
+
+    /// Begins a bulk upsert: any number of contacts, a result for each.
+    ///
+    /// - Throws: `ClientError` when the connection is gone. What the server has against the options
+    ///   is thrown by the stream.
+    public func bulkUpsert(_ options: UpsertOptions = UpsertOptions()) async throws -> BulkUpsertStream {
+        let connection = connection
+        let metadata = metadata
+        return try await onLoop {
+            let exchange = BulkUpsertExchange()
+            let call = try connection.value.start(
+                Self.service + "BulkUpsert", metadata: metadata, handler: exchange)
+            exchange.begin(call, options)
+            return BulkUpsertStream(
+                state: exchange.state, exchange: exchange,
+                eventLoop: connection.value.eventLoop)
+        }
+    }
+
+    /// Upserts up to 10,000 contacts in one call. It is not atomic: each contact has its result.
+    ///
+    /// - Returns: A result for each contact in order (fewer if the options say so), and the counts.
+    /// - Throws: `ClientError`.
+    public func upsertContacts(
+        _ contacts: [Contact], options: UpsertOptions = UpsertOptions()
+    ) async throws -> (results: [ContactResult], summary: UpsertSummary) {
+        let response = try await unary(
+            "UpsertContacts", RequestEncoder.upsertContacts(contacts, options))
+        return try response.withUnsafeReadableBytes { try ResponseDecoder().upsertContacts($0) }
+    }
+
+    /// Looks contacts up, up to 10,000 at once.
+    ///
+    /// - Returns: A record for each key in order; `nil` where nobody has the key.
+    /// - Throws: `ClientError`.
+    public func getContacts(_ keys: [ContactKey]) async throws -> [ContactRecord?] {
+        let response = try await unary("GetContacts", RequestEncoder.getContacts(keys))
+        return try response.withUnsafeReadableBytes { try ResponseDecoder().getContacts($0) }
+    }
+
+    /// Ends the connection once its calls have ended.
+    public func close() async {
+        let connection = connection
+        channel.eventLoop.execute { connection.value.close() }
+        try? await channel.closeFuture.get()
+    }
+
+    private func unary(_ method: String, _ message: [UInt8]) async throws -> ByteBuffer {
+        let connection = connection
+        let metadata = metadata
+        let promise = channel.eventLoop.makePromise(of: ByteBuffer.self)
+        do {
+            try await onLoop {
+                let call = try connection.value.start(
+                    Self.service + method, metadata: metadata, handler: UnaryExchange(promise))
+                call.send(maxByteCount: message.count) { $0.writeBytes(message) }
+                call.halfClose()
+            }
+        } catch {
+            promise.fail(error)
+        }
+        return try await promise.futureResult.get()
+    }
+
+    /// Runs something on the connection's loop; its status becomes the caller's error.
+    private func onLoop<Value: Sendable>(
+        _ body: @escaping @Sendable () throws -> Value
+    ) async throws -> Value {
+        do {
+            return try await channel.eventLoop.submit(body).get()
+        } catch let status as RPCStatus {
+            throw ClientError(status)
+        } catch {
+            throw ClientError.unavailable("the connection is closed")
+        }
+    }
+}
+
+/// One request message, one response message. Event loop thread.
+private final class UnaryExchange: ClientCallHandler {
+    private let promise: EventLoopPromise<ByteBuffer>
+    private var response: ByteBuffer?
+
+    init(_ promise: EventLoopPromise<ByteBuffer>) {
+        self.promise = promise
+    }
+
+    func started(_ call: ClientCall, metadata: Headers) {}
+
+    func messagesAvailable(_ call: ClientCall) {
+        while let message = call.nextMessage() {
+            response = message.bytes
+            call.returnCredit(message.creditByteCount)
+        }
+    }
+
+    func writable(_ call: ClientCall) {}
+
+    func ended(_ call: ClientCall, _ status: RPCStatus) {
+        if status.code != .ok {
+            promise.fail(ClientError(status))
+        } else if let response {
+            promise.succeed(response)
+        } else {
+            promise.fail(ClientError(RPCStatus(.internal, "the server sent no message")))
+        }
+    }
+}
