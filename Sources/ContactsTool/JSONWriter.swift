@@ -62,6 +62,11 @@ package struct JSONWriter: Sendable {
         raw(String(value))
     }
 
+    /// An element of an array.
+    package mutating func element(_ value: String) {
+        string(value)
+    }
+
     /// A line break, between texts.
     package mutating func endLine() {
         bytes.append(ASCII.lineFeed)
