@@ -18,7 +18,8 @@ package final class InputFile: Sendable {
     package let byteCount: Int?
 
     private let descriptor: Int32
-    private let isInterrupted = Atomic(false)
+    private let interrupted = Atomic(false)
+    private let stopped = Atomic(false)
     private let queue = DispatchQueue(label: "contacts.input")
 
     /// Opens the file.
@@ -38,9 +39,27 @@ package final class InputFile: Sendable {
         if path != "-" { close(descriptor) }
     }
 
-    /// Makes this read and all later ones say that the file has ended.
+    /// Ends the reading because the caller's user wants so.
     package func interrupt() {
-        isInterrupted.store(true, ordering: .relaxed)
+        interrupted.store(true, ordering: .relaxed)
+        stop()
+    }
+
+    /// Makes this read and all later ones say that the file has ended.
+    package func stop() {
+        stopped.store(true, ordering: .relaxed)
+    }
+
+    /// Whether `interrupt` was called.
+    package var wasInterrupted: Bool { interrupted.load(ordering: .relaxed) }
+
+    /// Whether the reading was ended before the file did.
+    package var wasStopped: Bool { stopped.load(ordering: .relaxed) }
+
+    /// Whether a read would not wait.
+    var isReady: Bool {
+        var event = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        return byteCount != nil || poll(&event, 1, 0) != 0
     }
 
     /// The next bytes; nil at the end.
@@ -51,7 +70,7 @@ package final class InputFile: Sendable {
     }
 
     private func readNow() throws(FileError) -> [UInt8]? {
-        while !isInterrupted.load(ordering: .relaxed) {
+        while !wasStopped {
             var event = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
             guard poll(&event, 1, Self.pollMilliseconds) != 0 else { continue }
             var code: Int32 = 0

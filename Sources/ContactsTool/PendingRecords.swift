@@ -49,6 +49,9 @@ package struct PendingRecords: Sendable {
 
     package init() {}
 
+    /// The line of the first record that is not decided.
+    package var firstPendingLine: Int? { head < entries.count ? entries[head].record.line : nil }
+
     /// Records that are held.
     package var count: Int { entries.count - head }
 
