@@ -93,7 +93,8 @@ struct CSVScanner {
         switch state {
         case .fieldStart:
             guard !fields.isEmpty else { return false }
-            fields.append(CSVField(start: Int32(end - base), end: Int32(end - base), escaped: false))
+            let end = Int32(end - base)
+            fields.append(CSVField(start: end, end: end, escaped: false))
         case .plain:
             append(upTo: end - base)
         case .quoteInQuoted:

@@ -35,12 +35,14 @@ package enum CellType: String, Sendable, CaseIterable {
     package func value(_ text: String) -> CustomField.Value? {
         switch self {
         case .string: return .string(text)
-        case .integer: return Int64(trimmed(text)).map { .integer($0) }
+        case .integer: return Int64(text.trimmedSpaces).map { .integer($0) }
         case .number:
-            guard let number = Double(trimmed(text)), number.isFinite else { return nil }
+            guard let number = Double(text.trimmedSpaces), number.isFinite else { return nil }
             return .number(number)
-        case .boolean: return Self.booleans[trimmed(text).lowercased()].map { .boolean($0) }
-        case .timestamp: return Timestamp(text: trimmed(text)).map { .timestamp($0) }
+        case .boolean:
+            let word = text.trimmedSpaces
+            return (Self.booleans[word] ?? Self.booleans[word.lowercased()]).map { .boolean($0) }
+        case .timestamp: return Timestamp(text: text.trimmedSpaces).map { .timestamp($0) }
         }
     }
 
@@ -48,13 +50,6 @@ package enum CellType: String, Sendable, CaseIterable {
         "true": true, "t": true, "yes": true, "y": true, "1": true,
         "false": false, "f": false, "no": false, "n": false, "0": false,
     ]
-
-    private func trimmed(_ text: String) -> Substring {
-        var text = text[...]
-        while text.first?.isWhitespace == true { text.removeFirst() }
-        while text.last?.isWhitespace == true { text.removeLast() }
-        return text
-    }
 }
 
 extension Timestamp {
@@ -84,7 +79,8 @@ extension Timestamp {
         let second = seconds - days * 86_400
         let (year, month, day) = civilDate(days)
         var text = "\(padded(year, 4))-\(padded(month, 2))-\(padded(day, 2))T"
-        text += "\(padded(second / 3600, 2)):\(padded(second / 60 % 60, 2)):\(padded(second % 60, 2))"
+        text += "\(padded(second / 3600, 2)):\(padded(second / 60 % 60, 2)):"
+        text += padded(second % 60, 2)
         if nanoseconds != 0 {
             var places = padded(Int64(nanoseconds), 9)
             while places.hasSuffix("0") { places.removeLast() }

@@ -54,8 +54,9 @@ struct JSONText {
     }
 
     private mutating func skipSpace() {
-        while index < bytes.count, bytes[index].isBlank || bytes[index] == ASCII.lineFeed
-            || bytes[index] == ASCII.carriageReturn
+        while index < bytes.count,
+            bytes[index].isBlank || bytes[index] == ASCII.lineFeed
+                || bytes[index] == ASCII.carriageReturn
         {
             index += 1
         }
@@ -179,15 +180,13 @@ extension JSONText {
         }
         if next(is: "\"") {
             index += 1
-            return try checked(bytes[start..<index - 1], at: quote)
+            return try checked(bytes[start..<index - 1].span, at: quote)
         }
         return try escapedString(start, quote)
     }
 
-    private func checked(
-        _ text: some Collection<UInt8>, at quote: Int
-    ) throws(JSONFault) -> String {
-        guard let string = String(validating: text, as: UTF8.self) else {
+    private func checked(_ text: Span<UInt8>, at quote: Int) throws(JSONFault) -> String {
+        guard let string = String(utf8: text) else {
             throw JSONFault(offset: quote, message: "the text is not UTF-8", isEncoding: true)
         }
         return string
@@ -199,7 +198,7 @@ extension JSONText {
             let byte = bytes[index]
             if byte == ASCII.quote {
                 index += 1
-                return try checked(text, at: quote)
+                return try checked(text.span, at: quote)
             }
             if byte == ASCII.backslash {
                 text.append(contentsOf: try escape().utf8)

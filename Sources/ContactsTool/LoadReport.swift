@@ -95,7 +95,8 @@ package struct LoadReport: Sendable {
         text += "\nlatency of a contact, ms\n"
         var latencies = Self.percentiles.map { percentile in
             let name = "  " + percentile.name.replacing("_", with: ".")
-            return (name: name, value: milliseconds(counts.latency.valueAtPercentile(percentile.value)))
+            let value = counts.latency.valueAtPercentile(percentile.value)
+            return (name: name, value: milliseconds(value))
         }
         latencies.append((name: "  max", value: milliseconds(maximumLatency)))
         text += ProgressText.table(latencies)

@@ -55,7 +55,9 @@ import Testing
     }
 
     @Test func countsLinesAndKeepsBytes() throws {
-        let file = "email,note\r\na@x.io,\"one\r\ntwo\nthree\rfour\"\r\n\r\n\nb@x.io,\"say \"\"hi\"\"\"\n"
+        let file =
+            "email,note\r\na@x.io,\"one\r\ntwo\nthree\rfour\"\r\n\r\n\n"
+            + "b@x.io,\"say \"\"hi\"\"\"\n"
         #expect(
             try Self.rows(file) == [
                 Row(
@@ -67,7 +69,9 @@ import Testing
             ])
     }
 
-    @Test(arguments: ["a,b\n1,2", "a,b\n1,2\n", "a,b\r\n1,2\r\n", "a,b\r1,2\r", "\u{FEFF}a,b\n1,2\n"])
+    @Test(arguments: [
+        "a,b\n1,2", "a,b\n1,2\n", "a,b\r\n1,2\r\n", "a,b\r1,2\r", "\u{FEFF}a,b\n1,2\n",
+    ])
     func endsInAnyWay(_ file: String) throws {
         #expect(try Self.rows(file).map(\.fields) == [["1", "2"]])
     }
@@ -110,8 +114,9 @@ import Testing
     }
 
     @Test func refusesNULAndForeignBytesAlone() throws {
-        #expect(try Self.rows("a,b\n1,\0\n\"\0\",2\n3,4\n").map(\.reason)
-            == ["INVALID_UTF8", "INVALID_UTF8", nil])
+        #expect(
+            try Self.rows("a,b\n1,\0\n\"\0\",2\n3,4\n").map(\.reason)
+                == ["INVALID_UTF8", "INVALID_UTF8", nil])
         let bytes = Array("a,b\n".utf8) + [0xE9, 0x2C, 0x31, 0x0A] + Array("3,4\n".utf8)
         for chunks in everyCut(bytes) {
             let rows = try Self.read(chunks).1

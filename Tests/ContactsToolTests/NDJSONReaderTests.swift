@@ -56,7 +56,9 @@ import Testing
         #expect(try JSONText.parse(Array("\(value)".utf8)) == .integer(value))
     }
 
-    @Test(arguments: [Double(0.1), -2.5e-300, .leastNonzeroMagnitude, 1.7976931348623157e308, 0.30000000000000004])
+    @Test(arguments: [
+        Double(0.1), -2.5e-300, .leastNonzeroMagnitude, 1.7976931348623157e308, 0.30000000000000004,
+    ])
     func keepsDoubles(_ value: Double) throws {
         var writer = JSONWriter()
         writer.object { $0.set("n", value) }
@@ -75,7 +77,8 @@ import Testing
     @Test(arguments: [
         ("", 0), ("{", 1), ("{\"a\":}", 5), ("{\"a\":1,}", 7), ("{a:1}", 1), ("[1 2]", 3),
         ("01", 1), ("1.", 2), ("-", 1), ("+1", 0), (".5", 0), ("1e", 2), ("NaN", 0), ("tru", 0),
-        ("\"\\x\"", 2), ("\"\\u12g4\"", 3), ("\"\\ud800\"", 7), ("\"\\udc00\"", 7), ("\"a\tb\"", 2),
+        ("\"\\x\"", 2), ("\"\\u12g4\"", 3),
+        ("\"\\ud800\"", 7), ("\"\\udc00\"", 7), ("\"a\tb\"", 2),
         ("\"abc", 4), ("{} x", 3), ("9223372036854775808", 0), ("1e999", 0),
         (String(repeating: "[", count: 17), 16),
     ])
@@ -121,7 +124,8 @@ import Testing
     }
 
     @Test func isTheSameWhereverItIsCut() throws {
-        let file = Array("\u{FEFF}{\"email\":\"ä@x.io\"}\r\n\n  \n{\"email\":1,}\n{\"email\":\"b\"}".utf8)
+        let text = "\u{FEFF}{\"email\":\"ä@x.io\"}\r\n\n  \n{\"email\":1,}\n{\"email\":\"b\"}"
+        let file = Array(text.utf8)
         for chunks in everyCut(file) {
             let records = try Self.read(chunks)
             #expect(records.map(\.line) == [1, 4, 5])
@@ -131,7 +135,8 @@ import Testing
     }
 
     @Test func refusesForeignBytesAlone() throws {
-        let file = Array("{}\n{\"name\":\"".utf8) + [0xE9] + Array("\"}\n{\"name\":\"\0\"}\n{}".utf8)
+        let rest = "\"}\n{\"name\":\"\0\"}\n{}"
+        let file = Array("{}\n{\"name\":\"".utf8) + [0xE9] + Array(rest.utf8)
         let records = try Self.read([file])
         #expect(records.count == 4)
         let error = #expect(throws: RejectedRecord.self) { try records[1].content.get() }
@@ -155,7 +160,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("a.CSV", "{", FileFormat.csv), ("a.jsonl", "x", .ndjson), ("-", "\u{FEFF} \n{\"a\"", .ndjson),
+        ("a.CSV", "{", FileFormat.csv), ("a.jsonl", "x", .ndjson),
+        ("-", "\u{FEFF} \n{\"a\"", .ndjson),
         ("-", "email,name", .csv),
     ])
     func findsTheFormat(_ name: String, _ beginning: String, _ format: FileFormat) {
