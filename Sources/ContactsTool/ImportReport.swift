@@ -83,7 +83,7 @@ package struct ImportReport: Sendable, Equatable {
             text += "mend the records and import that file\n"
         }
         if wasInterrupted || failure != nil {
-            text += "\neverything up to line \(settledThroughLine) of the file is decided; "
+            text += "\nstored or set aside: all up to line \(settledThroughLine) of the file; "
             text += "importing the file again changes nothing that is stored already\n"
         }
         return text

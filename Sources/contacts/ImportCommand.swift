@@ -4,6 +4,7 @@
 import ArgumentParser
 import ContactsClient
 import ContactsTool
+import Foundation
 
 extension FileFormat: ExpressibleByArgument {}
 extension UnknownKeys: ExpressibleByArgument {}
@@ -106,6 +107,9 @@ struct ImportCommand: AsyncParsableCommand {
         guard streams > 0, chunk > 0 else {
             throw ValidationError("--streams and --chunk have to be at least 1")
         }
+        if let rejects, path(rejects) == path(file) {
+            throw ValidationError("--rejects names the file itself, which it would overwrite")
+        }
         _ = try (mappings(), delimiterByte())
     }
 
@@ -150,6 +154,10 @@ struct ImportCommand: AsyncParsableCommand {
         if let failure { throw Terminal.exitCode(failure) }
         if report.wasInterrupted { throw ExitCode(ExitStatus.interrupted) }
         if report.failed > 0 { throw ExitCode(ExitStatus.someFailed) }
+    }
+
+    private func path(_ path: String) -> String {
+        URL(fileURLWithPath: path).resolvingSymlinksInPath().path
     }
 
     private func options() throws -> Importer.Options {
