@@ -1,0 +1,161 @@
+// In: records as they are sent on each stream, and results as they come. Out: the counts, the file
+// of rejects, and room: whoever reads the file waits here while too much has no result yet.
+// Called from the reading task and from one task for each stream; a mutex guards it all.
+
+package import ContactsClient
+import Synchronization
+
+package final class ImportLedger: Sendable {
+    /// What may wait for results: enough to keep the server busy, small enough to forget about.
+    package struct Window: Sendable {
+        package var records = 200_000
+        package var bytes = 64 << 20
+
+        package init() {}
+    }
+
+    private struct State {
+        var pending: [PendingRecords]
+        var report = ImportReport()
+        var header: [UInt8] = []
+        var readBytes = 0
+        let rejects: RejectsFile
+        var failure: (any Error)?
+        var waiter: CheckedContinuation<Void, Never>?
+    }
+
+    private let window: Window
+    private let totalBytes: Int?
+    private let start = ContinuousClock.now
+    private let state: Mutex<State>
+
+    package init(
+        streams: Int, window: Window = Window(), totalBytes: Int?, header: [UInt8],
+        rejects: sending RejectsFile
+    ) {
+        self.window = window
+        self.totalBytes = totalBytes
+        state = Mutex(
+            State(
+                pending: Array(repeating: PendingRecords(), count: streams), header: header,
+                rejects: rejects))
+    }
+
+    /// The first error of any stream or of the file of rejects.
+    package var failure: (any Error)? { state.withLock { $0.failure } }
+
+    /// Notes the records of one message, in the order of the file, before it is sent.
+    package func add(_ records: [(PendingRecord, Rejection?)], stream: Int) {
+        guarded { state in
+            state.report.read += records.count
+            for (record, rejection) in records {
+                state.readBytes += record.bytes.count
+                state.pending[stream].append(record, rejection: rejection)
+            }
+            try Self.take(&state, stream) { pending, settle in
+                try pending.settleRefused(settle)
+            }
+        }
+    }
+
+    /// Notes results of a stream.
+    package func settle(_ results: [ContactResult], stream: Int) {
+        guarded { state in
+            try Self.take(&state, stream) { pending, settle in
+                try pending.settle(results, settle)
+            }
+        }
+    }
+
+    /// Notes that a stream has failed.
+    package func fail(_ error: any Error) {
+        guarded { _ in throw error }
+    }
+
+    /// Waits until the window has room or something failed.
+    package func waitForRoom() async {
+        await withCheckedContinuation { continuation in
+            let isOpen = state.withLock { state in
+                guard isFull(state), state.failure == nil else { return true }
+                state.waiter = continuation
+                return false
+            }
+            if isOpen { continuation.resume() }
+        }
+    }
+
+    /// How far the import is.
+    package func progress() -> ProgressSnapshot {
+        state.withLock { state in
+            var progress = ProgressSnapshot()
+            progress.rows = state.report.settled
+            progress.failed = state.report.failed
+            progress.bytes =
+                state.header.count + state.readBytes
+                - state.pending.reduce(0) { $0 + $1.byteCount }
+            progress.totalBytes = totalBytes
+            progress.seconds = seconds
+            return progress
+        }
+    }
+
+    /// Closes the file of rejects and gives the counts.
+    package func finish() -> ImportReport {
+        state.withLock { state in
+            do { try state.rejects.close() } catch { state.failure = state.failure ?? error }
+            state.report.seconds = seconds
+            state.report.undecided = state.pending.reduce(0) { $0 + $1.count }
+            let open = state.pending.compactMap { $0.firstPendingLine.map { $0 - 1 } }.min()
+            state.report.settledThroughLine =
+                open ?? state.pending.map(\.settledLine).max() ?? 0
+            if state.rejects.count > 0 { state.report.rejectsPath = state.rejects.path }
+            return state.report
+        }
+    }
+
+    private var seconds: Double { (ContinuousClock.now - start).seconds }
+
+    private func isFull(_ state: borrowing State) -> Bool {
+        var records = 0
+        var bytes = 0
+        for pending in state.pending {
+            records += pending.count
+            bytes += pending.byteCount
+        }
+        return records >= window.records || bytes >= window.bytes
+    }
+
+    private func guarded(_ body: (inout State) throws -> Void) {
+        let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
+            do { try body(&state) } catch { state.failure = state.failure ?? error }
+            guard state.failure != nil || !isFull(state) else { return nil }
+            defer { state.waiter = nil }
+            return state.waiter
+        }
+        waiter?.resume()
+    }
+
+    private static func take(
+        _ state: inout State, _ stream: Int,
+        _ body: (inout PendingRecords, (PendingRecords.Outcome) throws -> Void) throws -> Void
+    ) throws {
+        var pending = state.pending[stream]
+        state.pending[stream] = PendingRecords()
+        defer { state.pending[stream] = pending }
+        var report = state.report
+        defer { state.report = report }
+        let (rejects, header) = (state.rejects, state.header)
+        try body(&pending) { outcome in
+            report.count(outcome)
+            guard case .rejected(let record, let sequence, let rejection) = outcome else { return }
+            try rejects.write(record, sequence: sequence, rejection, header: header)
+        }
+    }
+}
+
+extension Duration {
+    /// As a number, for rates.
+    var seconds: Double {
+        Double(components.seconds) + Double(components.attoseconds) * 1e-18
+    }
+}

@@ -1,0 +1,193 @@
+// In: a file and a connection. Out: every record of the file sent once, the refused ones set aside,
+// the counts. The file is read only as fast as the server takes and answers, so that memory does
+// not grow with it. One task reads and sends; one task for each stream takes its results.
+
+package import ContactsClient
+
+package struct Importer: Sendable {
+    /// What the caller asks of an import.
+    package struct Options: Sendable {
+        package var reading = ReadingOptions()
+        package var upsert = UpsertOptions()
+        /// More than one is faster on a wide server, and gives up the file's order between the
+        /// repeats of one key.
+        package var streams = 1
+        /// Contacts in a message.
+        package var chunk = 500
+        package var rejectsPath: String?
+        package var window = ImportLedger.Window()
+
+        package init() {}
+    }
+
+    private let options: Options
+    private let input: InputFile
+    private var reader: ContactReader
+    private var records: [InputRecord] = []
+    private var isAtEnd = false
+
+    /// An import of that file.
+    package init(input: InputFile, options: Options) {
+        self.input = input
+        self.options = options
+        reader = ContactReader(name: input.path, options: options.reading)
+    }
+
+    /// Reads the beginning of the file and says in one line what was understood.
+    package mutating func understand() async throws -> String {
+        while reader.understood == nil, !isAtEnd {
+            try await fill(upTo: 1)
+        }
+        return reader.understood ?? "an empty file"
+    }
+
+    /// Sends the file. `watch` is given the ledger, to show progress while it lasts.
+    package mutating func run(
+        client: ContactsClient, watch: (ImportLedger) -> Void = { _ in }
+    ) async throws -> (report: ImportReport, failure: (any Error)?) {
+        let format = reader.format ?? .csv
+        let path =
+            options.rejectsPath ?? RejectsFile.defaultPath(input: input.path, format: format)
+        let ledger = ImportLedger(
+            streams: options.streams, window: options.window, totalBytes: input.byteCount,
+            header: reader.header, rejects: RejectsFile(path: path))
+        var streams: [BulkUpsertStream] = []
+        for _ in 0..<options.streams { streams.append(try await client.bulkUpsert(options.upsert)) }
+        let limits = try await streams[0].started().limits
+        watch(ledger)
+        await withTaskGroup { group in
+            for (index, stream) in streams.enumerated() {
+                group.addTask { [input] in
+                    await Self.takeResults(stream, index, ledger)
+                    // Nothing more can be sent, so a reader that waits for a pipe shall not.
+                    if ledger.failure != nil { input.stop() }
+                }
+            }
+            do { try await send(streams, limits, ledger) } catch { ledger.fail(error) }
+            for stream in streams { stream.finish() }
+        }
+        var report = ledger.finish()
+        report.wasInterrupted = input.wasInterrupted
+        let failure = ledger.failure
+        report.failure = failure.map(ErrorText.text)
+        return (report, failure)
+    }
+
+    private static func takeResults(
+        _ stream: BulkUpsertStream, _ index: Int, _ ledger: ImportLedger
+    ) async {
+        do {
+            for try await results in stream.results { ledger.settle(results, stream: index) }
+            _ = try await stream.summary()
+        } catch {
+            ledger.fail(error)
+        }
+    }
+
+    private mutating func send(
+        _ streams: [BulkUpsertStream], _ limits: Limits, _ ledger: ImportLedger
+    ) async throws {
+        let chunk = min(options.chunk, Int(clamping: limits.maxContactsPerMessage))
+        var builder = MessageBuilder(limits: limits)
+        var next = 0
+        while ledger.failure == nil {
+            try await fill(upTo: chunk)
+            if records.isEmpty { return }
+            await ledger.waitForRoom()
+            var rest = records[...]
+            while !rest.isEmpty, ledger.failure == nil {
+                rest = builder.take(rest)
+                ledger.add(builder.noted, stream: next)
+                if !builder.contacts.isEmpty { try await streams[next].send(builder.contacts) }
+                next = (next + 1) % streams.count
+            }
+            records.removeAll(keepingCapacity: true)
+        }
+    }
+
+    /// Reads until there are so many records or the file has ended.
+    private mutating func fill(upTo count: Int) async throws {
+        if !input.wasStopped { try reader.read(upTo: count, into: &records) }
+        while records.count < count, !isAtEnd {
+            // What is there already does not wait for a slow pipe.
+            if !records.isEmpty, !input.isReady { return }
+            let chunk = try await input.read()
+            if input.wasStopped {
+                // What the buffer holds may be half a record; none of it was sent.
+                isAtEnd = true
+                records.removeAll()
+                return
+            }
+            if let chunk {
+                reader.append(chunk)
+            } else {
+                reader.finish()
+                isAtEnd = true
+            }
+            try reader.read(upTo: count, into: &records)
+        }
+    }
+}
+
+/// Cuts records into messages that the server takes.
+struct MessageBuilder {
+    private let limits: Limits
+    private(set) var contacts: [Contact] = []
+    private(set) var noted: [(PendingRecord, Rejection?)] = []
+
+    init(limits: Limits) {
+        self.limits = limits
+    }
+
+    /// Fills one message and gives back what did not fit.
+    mutating func take(_ records: ArraySlice<InputRecord>) -> ArraySlice<InputRecord> {
+        contacts.removeAll(keepingCapacity: true)
+        noted.removeAll(keepingCapacity: true)
+        // Room for the message's own few bytes.
+        let limit = Int(clamping: limits.maxMessageBytes) - 64
+        var bytes = 0
+        for index in records.indices {
+            let held = PendingRecord(line: records[index].line, bytes: records[index].bytes)
+            switch records[index].content {
+            case .failure(let refused):
+                noted.append((held, refused.rejection))
+            case .success(let contact):
+                let size = contact.largestWireBytes
+                if size > limit {
+                    // Sent, it would end the whole call and not this contact alone.
+                    noted.append((held, Self.tooLarge))
+                    continue
+                }
+                guard bytes + size <= limit else { return records[index...] }
+                bytes += size
+                contacts.append(contact)
+                noted.append((held, nil))
+            }
+        }
+        return []
+    }
+
+    private static let tooLarge = Rejection(
+        Reason.contactTooLarge.rawValue, "larger than a message of the server may be")
+}
+
+extension Contact {
+    /// At most so many bytes on the wire.
+    var largestWireBytes: Int {
+        // A tag and a length of at most five bytes before each text and each message.
+        let head = 6
+        let texts = [email, phone, externalID, id, name, firstName, lastName]
+        var bytes = head + texts.reduce(0) { $0 + ($1.map { $0.utf8.count + head } ?? 0) }
+        bytes += head + listIDs.count * 10
+        for field in fields {
+            bytes += 2 * head + field.name.utf8.count
+            // A value that is no text: at most a Timestamp with both its numbers.
+            if case .string(let text) = field.value {
+                bytes += text.utf8.count + head
+            } else {
+                bytes += 24
+            }
+        }
+        return bytes
+    }
+}

@@ -1,0 +1,111 @@
+// In: records that were refused, with their original bytes. Out: a file that can be mended and
+// imported again, and beside it one JSON object a record that says why. Neither is made when
+// there is nothing to put in. One writer; on the task that settles results.
+
+import Foundation
+
+package final class RejectsFile {
+    /// The original records.
+    package let path: String
+    /// The reasons.
+    package var reasonsPath: String { path + ".reasons.ndjson" }
+    /// How many records were written.
+    package private(set) var count = 0
+
+    /// So much is gathered before it is written.
+    private static let bufferBytes = 64 * 1024
+
+    private var records: OutputFile?
+    private var reasons: OutputFile?
+    private var line = JSONWriter()
+
+    /// Where the rejects of that input go when nobody says otherwise.
+    package static func defaultPath(input: String, format: FileFormat) -> String {
+        let name = input == "-" ? "stdin" : input
+        return "\(name).rejects.\(format == .csv ? "csv" : "ndjson")"
+    }
+
+    /// Names the file; nothing is opened before the first reject.
+    package init(path: String) {
+        self.path = path
+    }
+
+    /// Writes one record. `header` stands at the file's top.
+    package func write(
+        _ record: PendingRecord, sequence: UInt64?, _ rejection: Rejection, header: [UInt8]
+    ) throws {
+        if records == nil {
+            let records = try OutputFile(path: path)
+            records.append(header, endingIn: header.isEmpty ? nil : ASCII.lineFeed)
+            self.records = records
+            reasons = try OutputFile(path: reasonsPath)
+        }
+        records?.append(record.bytes, endingIn: ASCII.lineFeed)
+        line.reset()
+        line.object { line in
+            line.set("line", record.line)
+            if let sequence { line.set("sequence", sequence) } else { line.setNull("sequence") }
+            line.set("field", rejection.field)
+            line.set("reason", rejection.reason)
+            line.set("message", rejection.message)
+        }
+        line.endLine()
+        reasons?.append(line.bytes, endingIn: nil)
+        count += 1
+        try records?.flush(over: Self.bufferBytes)
+        try reasons?.flush(over: Self.bufferBytes)
+    }
+
+    /// Writes what is gathered and closes the files.
+    package func close() throws {
+        try records?.flush(over: 0)
+        try reasons?.flush(over: 0)
+        records = nil
+        reasons = nil
+    }
+}
+
+/// A file that is written from its beginning.
+final class OutputFile {
+    private let handle: FileHandle
+    private var buffer: [UInt8] = []
+
+    init(path: String) throws {
+        // Rejected records are personal data: nobody but their owner reads them.
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else {
+            throw FileError(path: path, action: "write", code: errno)
+        }
+        handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+    }
+
+    /// Adds bytes and, when they do not end in it, the line end.
+    func append(_ bytes: [UInt8], endingIn end: UInt8?) {
+        buffer.append(contentsOf: bytes)
+        if let end, bytes.last != end, bytes.last != ASCII.carriageReturn { buffer.append(end) }
+    }
+
+    func flush(over limit: Int) throws {
+        guard buffer.count > limit else { return }
+        try handle.write(contentsOf: buffer)
+        buffer.removeAll(keepingCapacity: true)
+    }
+}
+
+/// A file cannot be used.
+package struct FileError: Error, Sendable, CustomStringConvertible {
+    package var path: String
+    package var action: String
+    /// `errno`.
+    package var code: Int32
+
+    package init(path: String, action: String, code: Int32) {
+        self.path = path
+        self.action = action
+        self.code = code
+    }
+
+    package var description: String {
+        "cannot \(action) \(path): \(String(cString: strerror(code)))"
+    }
+}

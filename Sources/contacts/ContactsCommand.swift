@@ -1,0 +1,65 @@
+// The command line's root. In: arguments and environment. Out: an exit code; data on standard
+// output, everything else on standard error. The work is done by ContactsTool.
+
+import ArgumentParser
+import ContactsClient
+import ContactsTool
+import Foundation
+
+@main
+struct ContactsCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "contacts",
+        abstract: "Imports, reads and load-tests contacts.",
+        discussion: """
+            Exit codes: 0 all is well; 1 some contacts failed or were not found; 64 usage; \
+            65 the file cannot be read as its format; 66 no such file; 69 the server is not \
+            available; 70 any other error; 73 a file cannot be written; 130 interrupted.
+            """,
+        version: "0.1.0",
+        subcommands: [
+            ImportCommand.self, GetCommand.self, LoadCommand.self, SampleCommand.self,
+        ])
+}
+
+struct ServerOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "The server; else CONTACTS_SERVER, else 127.0.0.1:50051.", valueName: "host:port"))
+    var server: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "The workspace; else CONTACTS_WORKSPACE, else the server's default.",
+            valueName: "name"))
+    var workspace: String?
+
+    func configuration() throws -> ContactsClient.Configuration {
+        let environment = ProcessInfo.processInfo.environment
+        guard
+            let configuration = ServerAddress.configuration(
+                server: server, workspace: workspace, environment: environment)
+        else {
+            throw ValidationError("the server has to be HOST:PORT, such as 127.0.0.1:50051")
+        }
+        return configuration
+    }
+}
+
+enum Terminal {
+    /// Writes data.
+    static func output(_ bytes: [UInt8]) throws {
+        try FileHandle.standardOutput.write(contentsOf: bytes)
+    }
+
+    /// Writes what is for people.
+    static func note(_ text: String) {
+        try? FileHandle.standardError.write(contentsOf: Array(text.utf8))
+    }
+
+    /// Says what went wrong and gives the exit code for it.
+    static func exitCode(_ error: any Error) -> ExitCode {
+        note("contacts: \(ErrorText.text(error))\n")
+        return ExitCode(ErrorText.status(error))
+    }
+}

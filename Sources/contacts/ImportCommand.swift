@@ -1,0 +1,201 @@
+// contacts import: sends a file and says what became of it. In: flags. Out: rejects beside the
+// file, a summary, an exit code. On the main task, with a task for the progress.
+
+import ArgumentParser
+import ContactsClient
+import ContactsTool
+import Foundation
+
+extension FileFormat: ExpressibleByArgument {}
+extension UnknownKeys: ExpressibleByArgument {}
+extension ProgressStyle: ExpressibleByArgument {}
+
+enum Matching: String, ExpressibleByArgument, CaseIterable {
+    case email, phone, externalID = "external-id", id
+
+    var matchBy: MatchBy {
+        switch self {
+        case .email: .email
+        case .phone: .phone
+        case .externalID: .externalID
+        case .id: .id
+        }
+    }
+}
+
+enum Mode: String, ExpressibleByArgument, CaseIterable {
+    case merge, replace
+}
+
+struct ImportCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "import",
+        abstract: "Imports contacts from a CSV or NDJSON file.",
+        discussion: """
+            CSV: the first line names the columns. Names such as "E-Mail", "Phone Number" or \
+            "first_name" are known in any spelling; every other column becomes a custom field, \
+            typed by a suffix: age:integer, score:number, active:boolean, joined:timestamp.
+
+            NDJSON: one object a line with the keys email, phone, external_id, id, name, \
+            first_name, last_name, list_ids and fields (an object of custom fields; a time is \
+            {"timestamp":"2024-01-31T09:30:00Z"}; null removes a field). An empty text clears a \
+            standard field, null leaves it. An unknown key is refused, see --unknown-keys.
+
+            Refused records are set aside with their original bytes in FILE.rejects.csv, the \
+            reasons beside it, so that they can be mended and imported again.
+            """)
+
+    @OptionGroup var server: ServerOptions
+
+    @Argument(help: "The file; - reads standard input.")
+    var file: String
+
+    @Option(help: "csv or ndjson; else found out.")
+    var format: FileFormat?
+
+    @Option(help: "What finds an existing contact: email, phone, external-id or id.")
+    var matchBy = Matching.email
+
+    @Option(help: "merge keeps the fields that a record leaves out, replace clears them.")
+    var mode = Mode.merge
+
+    @Option(
+        help: """
+            Calls at the same time. One keeps the file's order, so that of two records of one \
+            contact the later one stands; more give that up for speed.
+            """)
+    var streams = 1
+
+    @Option(help: "Contacts in a message.")
+    var chunk = 500
+
+    @Option(
+        name: .customLong("map"),
+        help: ArgumentHelp(
+            "Names a field's column, such as email=E-Mail or age:integer=Alter.",
+            valueName: "field=column"))
+    var maps: [String] = []
+
+    @Option(help: ArgumentHelp("Leaves a column out.", valueName: "column"))
+    var ignore: [String] = []
+
+    @Option(help: "The character between the fields, or tab; else found out.")
+    var delimiter: String?
+
+    @Option(help: "reject, field (make it a custom field) or ignore.")
+    var unknownKeys = UnknownKeys.reject
+
+    @Flag(help: "An empty cell, or null in JSON, clears the field instead of leaving it.")
+    var emptyClears = false
+
+    @Option(help: "The country code of phone numbers that have none, such as 1.")
+    var dialCode: String?
+
+    @Flag(help: "Says what would happen and writes nothing.")
+    var dryRun = false
+
+    @Option(help: ArgumentHelp("Where refused records go.", valueName: "path"))
+    var rejects: String?
+
+    @Flag(help: "Prints the summary as JSON on standard output.")
+    var json = false
+
+    @Option(help: "auto, bar, plain or none.")
+    var progress = ProgressStyle.auto
+
+    func validate() throws {
+        guard streams > 0, chunk > 0 else {
+            throw ValidationError("--streams and --chunk have to be at least 1")
+        }
+        if let rejects, path(rejects) == path(file) {
+            throw ValidationError("--rejects names the file itself, which it would overwrite")
+        }
+        _ = try (mappings(), delimiterByte())
+    }
+
+    func run() async throws {
+        let configuration = try server.configuration()
+        do {
+            let input = try InputFile(path: file)
+            var importer = Importer(input: input, options: try options())
+            let interrupt = Interrupt { input.interrupt() }
+            defer { interrupt.cancel() }
+            let understood = try await importer.understand()
+            Terminal.note(
+                "\(file): \(understood); matched by \(matchBy.rawValue), \(mode.rawValue), "
+                    + "to \(configuration.host):\(configuration.port)\n")
+            let client = try await ContactsClient.connect(configuration)
+            let (report, failure) = try await transfer(&importer, client)
+            await client.close()
+            try finish(report, failure)
+        } catch let code as ExitCode {
+            throw code
+        } catch {
+            throw Terminal.exitCode(error)
+        }
+    }
+
+    private func transfer(
+        _ importer: inout Importer, _ client: ContactsClient
+    ) async throws -> (ImportReport, (any Error)?) {
+        var task: Task<Void, Never>?
+        let result = try await importer.run(client: client) { ledger in
+            let reporter = ProgressReporter(style: progress) { ledger.progress() }
+            task = Task { await reporter.run() }
+        }
+        task?.cancel()
+        await task?.value
+        return (result.report, result.failure)
+    }
+
+    private func finish(_ report: ImportReport, _ failure: (any Error)?) throws {
+        Terminal.note(report.text)
+        if json { try Terminal.output(report.json) }
+        if let failure { throw Terminal.exitCode(failure) }
+        if report.wasInterrupted { throw ExitCode(ExitStatus.interrupted) }
+        if report.failed > 0 { throw ExitCode(ExitStatus.someFailed) }
+    }
+
+    private func path(_ path: String) -> String {
+        URL(fileURLWithPath: path).resolvingSymlinksInPath().path
+    }
+
+    private func options() throws -> Importer.Options {
+        var options = Importer.Options()
+        options.reading.format = format
+        options.reading.delimiter = try delimiterByte()
+        options.reading.unknownKeys = unknownKeys
+        options.reading.mapping.map = try mappings()
+        options.reading.mapping.ignore = ignore
+        options.reading.mapping.emptyClears = emptyClears
+        options.reading.mapping.matchBy = matchBy.matchBy
+        options.upsert.matchBy = matchBy.matchBy
+        options.upsert.writeMode = mode == .merge ? .merge : .replace
+        options.upsert.validateOnly = dryRun
+        options.upsert.defaultDialCode = dialCode ?? ""
+        options.streams = streams
+        options.chunk = chunk
+        options.rejectsPath = rejects
+        return options
+    }
+
+    private func mappings() throws -> [(field: String, column: String)] {
+        try maps.map { map in
+            guard let equals = map.firstIndex(of: "="), equals != map.startIndex,
+                map.index(after: equals) != map.endIndex
+            else {
+                throw ValidationError("--map has to be FIELD=COLUMN, such as email=E-Mail")
+            }
+            return (String(map[..<equals]), String(map[map.index(after: equals)...]))
+        }
+    }
+
+    private func delimiterByte() throws -> UInt8? {
+        guard let delimiter else { return nil }
+        if delimiter == "tab" || delimiter == "\\t" { return UInt8(ascii: "\t") }
+        guard delimiter.utf8.count == 1, let byte = delimiter.utf8.first,
+            byte != UInt8(ascii: "\""), byte != 0x0A, byte != 0x0D
+        else { throw ValidationError("--delimiter has to be one ASCII character, or tab") }
+        return byte
+    }
+}
