@@ -1,12 +1,127 @@
+# Everything that one does with the project. `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help proto check-proto
+.PHONY: help run stop test test-swift test-foreign check format lint proto check-proto buf-lint \
+	packages test-packages clean
+
+# What is built against and run with, and what only the tests and checks need.
+PACKAGES := libnghttp2-dev libprotobuf-c-dev libpq-dev pkg-config postgresql-15
+TEST_PACKAGES := protobuf-compiler protobuf-c-compiler nghttp2-client curl python3-venv
+
+LISTEN ?= 127.0.0.1:50051
+SAMPLE ?= 100000
+RUN := .run
+# Root's server drops to another user, who must be able to reach its files.
+DATA_DIR ?= $(shell if [ "$$(id -u)" != 0 ] || runuser -u postgres -- test -x . 2>/dev/null; \
+	then echo "$(CURDIR)/.data"; else echo /var/lib/contacts; fi)
+VENV := .build/venv
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-proto: ## Generates the C of the messages from proto/
+run: packages ## Builds, starts PostgreSQL and the server, imports a sample
+	@swift build -c release --product contactsd
+	swift build -c release --product contacts
+	bin=$$(swift build -c release --show-bin-path)
+	$(MAKE) --no-print-directory stop
+	mkdir -p $(RUN)
+	echo "starting PostgreSQL and the server"
+	setsid nohup "$$bin/contactsd" serve --listen $(LISTEN) --data-dir "$(DATA_DIR)" \
+		>$(RUN)/contactsd.log 2>&1 </dev/null &
+	echo $$! >$(RUN)/contactsd.pid
+	for _ in $$(seq 600); do
+		if grep -q '] ready$$' $(RUN)/contactsd.log; then break; fi
+		if ! kill -0 "$$(cat $(RUN)/contactsd.pid)" 2>/dev/null; then
+			cat $(RUN)/contactsd.log; rm -f $(RUN)/contactsd.pid; exit 1
+		fi
+		sleep 0.1
+	done
+	"$$bin/contacts" sample --count $(SAMPLE) >$(RUN)/sample.csv
+	# Exit code 1: some contacts failed. The sample has faulty ones.
+	"$$bin/contacts" import $(RUN)/sample.csv --server $(LISTEN) \
+		--rejects $(RUN)/sample.rejects.csv || [ $$? = 1 ]
+	echo
+	echo "a few rows as they stand in the database:"
+	psql -X "$$("$$bin/contactsd" conninfo --data-dir "$(DATA_DIR)")" \
+		-c "SELECT id, email, phone, name, fields FROM contacts ORDER BY id LIMIT 5"
+	echo "the server is up on $(LISTEN), process $$(cat $(RUN)/contactsd.pid), log $(RUN)/contactsd.log"
+	echo "use it:  $${bin#$(CURDIR)/}/contacts get \"$$(psql -XAt \
+		"$$("$$bin/contactsd" conninfo --data-dir "$(DATA_DIR)")" \
+		-c 'SELECT email FROM contacts ORDER BY id LIMIT 1')\""
+	echo "stop it: make stop"
+
+stop: ## Stops the server that `make run` left up
+	@[ -f $(RUN)/contactsd.pid ] || exit 0
+	pid=$$(cat $(RUN)/contactsd.pid)
+	if [ "$$(cat /proc/$$pid/comm 2>/dev/null)" = contactsd ]; then
+		kill -TERM "$$pid"
+		while kill -0 "$$pid" 2>/dev/null; do sleep 0.1; done
+		echo "stopped the server, process $$pid"
+	fi
+	rm -f $(RUN)/contactsd.pid
+
+test: test-swift test-foreign ## Runs every test, with the PostgreSQL that they start
+
+test-swift: packages
+	@swift build --build-tests
+	swift test --skip-build
+
+test-foreign: packages test-packages $(VENV)/made
+	@swift build --product contactsd
+	CONTACTSD="$$(swift build --show-bin-path)/contactsd" \
+		$(VENV)/bin/python -m pytest -q Tests/Foreign
+
+check: lint buf-lint check-proto ## Checks formatting, the proto and the generated code
+
+format: ## Formats the Swift sources
+	@swift format --in-place --recursive Package.swift Sources Tests
+
+lint:
+	@swift format lint --strict --recursive Package.swift Sources Tests
+	echo "formatting is right"
+
+buf-lint: $(VENV)/made
+	@$(VENV)/bin/buf lint proto
+	$(VENV)/bin/buf format --diff --exit-code proto
+	echo "the proto is right"
+
+proto: test-packages ## Generates the C of the messages from proto/
 	@proto/generate-c.sh Sources/CContactsProto
 
-check-proto: ## Proves that the committed C is what proto/ generates
+check-proto: test-packages ## Proves that the committed C is what proto/ generates
 	@proto/generate-c.sh .build/check-proto
-	@diff -r .build/check-proto Sources/CContactsProto && echo "generated code is up to date"
+	diff -r .build/check-proto Sources/CContactsProto
+	echo "the generated code is up to date"
+
+$(VENV)/made: Tests/Foreign/requirements.txt | test-packages
+	@python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r Tests/Foreign/requirements.txt
+	touch $@
+
+packages:
+	@$(call install,$(PACKAGES))
+
+test-packages:
+	@$(call install,$(TEST_PACKAGES))
+
+clean: stop ## Removes what was built; the data in .data stays
+	@rm -rf .build $(RUN)
+
+# Installs what is missing of a list of Debian packages.
+define install
+missing=()
+for package in $(1); do
+	dpkg-query -W -f '$${Status}' "$$package" 2>/dev/null | grep -q 'ok installed' \
+		|| missing+=("$$package")
+done
+if [ "$${#missing[@]}" -gt 0 ]; then
+	echo "installing $${missing[*]}"
+	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo
+	$$sudo apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -qq -y --no-install-recommends \
+		"$${missing[@]}" >/dev/null
+fi
+endef

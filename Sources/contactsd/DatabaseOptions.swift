@@ -67,10 +67,13 @@ struct DatabaseOptions: ParsableArguments {
 
     /// Opens the database for a short command, beside a server or without one.
     func openBriefly(_ logger: Logger) throws -> Opened {
-        if namedDatabase == nil, let conninfo = try PrivateCluster.conninfoOfRunning(settings) {
-            return Opened(conninfo: conninfo, cluster: nil)
-        }
+        if let conninfo = try runningConninfo() { return Opened(conninfo: conninfo, cluster: nil) }
         return try open(logger)
+    }
+
+    /// Reaches the private cluster if one runs; `nil` also when a database is named.
+    func runningConninfo() throws -> String? {
+        namedDatabase == nil ? try PrivateCluster.conninfoOfRunning(settings) : nil
     }
 
     private var settings: ClusterSettings {
