@@ -33,6 +33,7 @@ struct OutboundBody {
     private static let keptByteCount = 64 * 1024
 
     var unsentByteCount: Int { pending.readableBytes }
+    var bufferByteCount: Int { pending.capacity }
 
     /// Lets `write` append. After the end it is not called: what it would write could not be sent.
     mutating func append(reserving byteCount: Int, _ write: (inout ByteBuffer) -> Void) {

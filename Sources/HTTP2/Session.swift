@@ -118,7 +118,7 @@ package final class Session {
     }
 
     /// The events since the last call. Give the list back with `recycle`, it keeps its memory.
-    func takeEvents() -> [Event] {
+    package func takeEvents() -> [Event] {
         if sink.events.isEmpty { return [] }
         let events = sink.events
         sink.events = spareEvents
@@ -126,7 +126,7 @@ package final class Session {
         return events
     }
 
-    func recycle(_ events: consuming [Event]) {
+    package func recycle(_ events: consuming [Event]) {
         guard events.capacity <= ConnectionLimits.keptEventCount else { return }
         events.removeAll(keepingCapacity: true)
         spareEvents = events
@@ -135,7 +135,7 @@ package final class Session {
     // Bytes out.
 
     /// Appends what may be sent now. Answers whether there is more than `byteLimit` let through.
-    func send(into output: inout ByteBuffer, byteLimit: Int) throws(HTTP2Error) -> Bool {
+    package func send(into output: inout ByteBuffer, byteLimit: Int) throws(HTTP2Error) -> Bool {
         let end = output.readableBytes + byteLimit
         defer { releaseClosedBodies() }
         while output.readableBytes < end {

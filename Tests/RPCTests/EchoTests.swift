@@ -121,7 +121,9 @@ struct EchoTests {
     func `The deadline ends a silent call at both sides`() async throws {
         let server = try await EchoServer.start()
         let client = try await EchoClient.connect(server.port)
-        let status = try await client.unary("Silent", timeout: .milliseconds(50)).status
+        // The first call waits for the connection, which could take all of a short deadline.
+        _ = try await client.unary("Each")
+        let status = try await client.unary("Silent", timeout: .milliseconds(100)).status
         #expect(status.code == .deadlineExceeded)
         try await eventually { !server.log.ends.withLock { $0 }.isEmpty }
         try await eventually { server.options.counters.openCallCount == 0 }

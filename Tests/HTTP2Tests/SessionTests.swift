@@ -1,0 +1,242 @@
+// A client's and a server's session, joined by hand: bytes of one go to the other, cut anywhere.
+
+import NIOCore
+import Testing
+
+@testable import HTTP2
+
+/// Two sessions without sockets.
+private struct Pair {
+    let client: Session
+    let server: Session
+    var clientEvents: [Event] = []
+    var serverEvents: [Event] = []
+    let cut: Int
+
+    init(_ limits: ConnectionLimits = ConnectionLimits(), cut: Int = .max) throws {
+        client = try Session(role: .client, limits: limits)
+        server = try Session(role: .server, limits: limits)
+        self.cut = cut
+        try run()
+    }
+
+    /// Until both have nothing more to say.
+    mutating func run() throws {
+        while true {
+            let toServer = try move(from: client, to: server)
+            serverEvents += server.takeEvents()
+            let toClient = try move(from: server, to: client)
+            clientEvents += client.takeEvents()
+            if !toServer, !toClient { return }
+        }
+    }
+
+    private func move(from: Session, to: Session) throws -> Bool {
+        var bytes = ByteBuffer()
+        _ = try from.send(into: &bytes, byteLimit: 1 << 24)
+        if bytes.readableBytes == 0 { return false }
+        while bytes.readableBytes > 0 {
+            let piece = bytes.readSlice(length: min(cut, bytes.readableBytes)) ?? ByteBuffer()
+            try to.receive(piece)
+        }
+        return true
+    }
+
+    mutating func open(_ more: [(name: String, value: String)] = []) throws -> OutboundStream {
+        var headers = Headers([
+            (":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "a"),
+        ])
+        for field in more { headers.add(field.name, field.value) }
+        let stream = try client.request(headers)
+        try run()
+        return stream
+    }
+
+    func bytes(_ events: [Event], _ stream: StreamID) -> [UInt8] {
+        events.reduce(into: []) { bytes, event in
+            if case .data(stream, let chunk) = event { bytes += chunk.readableBytesView }
+        }
+    }
+}
+
+struct SessionTests {
+    @Test(arguments: [1, 2, 3, 7, 10, 64, Int.max])
+    func `A request and its response go over, however the bytes are cut`(cut: Int) throws {
+        var pair = try Pair(cut: cut)
+        let request = try pair.open([("x", "y")])
+        pair.client.append(to: request, reserving: 3) { $0.writeBytes([1, 2, 3]) }
+        pair.client.end(request, trailers: nil)
+        try pair.run()
+        guard
+            case .head(let stream, let head, false)? = pair.serverEvents.first(where: {
+                if case .head = $0 { true } else { false }
+            })
+        else {
+            Issue.record("no head")
+            return
+        }
+        #expect(head["x"] == "y")
+        #expect(head[":path"] == "/")
+        #expect(pair.bytes(pair.serverEvents, stream) == [1, 2, 3])
+        let response = try #require(pair.server.respond(stream, Headers([(":status", "200")])))
+        pair.server.append(to: response, reserving: 2) { $0.writeBytes([4, 5]) }
+        pair.server.end(response, trailers: Headers([("t", "u")]))
+        try pair.run()
+        #expect(pair.bytes(pair.clientEvents, stream) == [4, 5])
+        let trailers = pair.clientEvents.contains {
+            if case .trailers(stream, Headers([("t", "u")])) = $0 { true } else { false }
+        }
+        #expect(trailers)
+        for events in [pair.clientEvents, pair.serverEvents] {
+            let closed = events.contains {
+                if case .closed(stream, .noError) = $0 { true } else { false }
+            }
+            #expect(closed)
+        }
+    }
+
+    @Test
+    func `A small response with trailers leaves in one go`() throws {
+        var pair = try Pair()
+        let request = try pair.open()
+        pair.client.end(request, trailers: nil)
+        try pair.run()
+        let response = try #require(
+            pair.server.respond(request.id, Headers([(":status", "200")])))
+        pair.server.append(to: response, reserving: 2) { $0.writeBytes([4, 5]) }
+        pair.server.end(response, trailers: Headers([("t", "u")]))
+        var output = ByteBuffer()
+        #expect(try !pair.server.send(into: &output, byteLimit: 1 << 20))
+        // HEADERS, DATA, HEADERS: their types lie behind each length.
+        var types: [UInt8] = []
+        while let high: UInt8 = output.readInteger(), let low: UInt16 = output.readInteger(),
+            let type: UInt8 = output.readInteger()
+        {
+            types.append(type)
+            output.moveReaderIndex(forwardBy: 5 + Int(high) << 16 + Int(low))
+        }
+        #expect(types == [1, 0, 1])
+    }
+
+    @Test
+    func `A writer is told when its bytes have gone`() throws {
+        var limits = ConnectionLimits()
+        limits.streamWindowByteCount = 100_000
+        limits.connectionWindowByteCount = 1 << 20
+        var pair = try Pair(limits)
+        let request = try pair.open()
+        pair.client.append(to: request, reserving: 200_000) {
+            $0.writeRepeatingByte(1, count: 200_000)
+        }
+        try pair.run()
+        func isWritable() -> Bool {
+            pair.clientEvents.contains { if case .writable = $0 { true } else { false } }
+        }
+        #expect(request.unsentByteCount == 100_000)
+        #expect(!isWritable())
+        pair.server.returnStreamCredit(request.id, heldByteCount: 0)
+        try pair.run()
+        #expect(request.unsentByteCount == 0)
+        #expect(isWritable())
+    }
+
+    @Test
+    func `Credit of a stream goes back in steps, less what is held`() throws {
+        var limits = ConnectionLimits()
+        limits.streamWindowByteCount = 100_000
+        var pair = try Pair(limits)
+        let request = try pair.open()
+        pair.client.append(to: request, reserving: 300_000) {
+            $0.writeRepeatingByte(1, count: 300_000)
+        }
+        try pair.run()
+        let step = ConnectionLimits.streamCreditStepByteCount
+        pair.server.returnStreamCredit(request.id, heldByteCount: 100_000 - step + 1)
+        try pair.run()
+        #expect(request.unsentByteCount == 200_000)
+        pair.server.returnStreamCredit(request.id, heldByteCount: 100_000 - step)
+        try pair.run()
+        #expect(request.unsentByteCount == 200_000 - step)
+    }
+
+    @Test
+    func `Header blocks are bounded in fields and in bytes`() throws {
+        var limits = ConnectionLimits()
+        limits.headerFieldCount = 10
+        limits.headerListByteCount = 1000
+        var pair = try Pair(limits)
+        // With the pseudo fields: ten fields, eleven fields, and over a thousand bytes.
+        let six = (0..<6).map { (name: "k\($0)", value: "v") }
+        _ = try pair.open(six)
+        _ = try pair.open(six + [(name: "k6", value: "v")])
+        _ = try pair.open([(name: "k", value: String(repeating: "x", count: 900))])
+        let heads = pair.serverEvents.compactMap { event -> Headers? in
+            if case .head(_, let headers, _) = event { headers } else { nil }
+        }
+        #expect(heads.map(\.isTruncated) == [false, true, true])
+        #expect(heads.map(\.count) == [10, 10, 4])
+    }
+
+    @Test
+    func `Two GOAWAYs let requests under way come in`() throws {
+        var pair = try Pair()
+        let first = try pair.open()
+        pair.server.announceGoAway()
+        pair.server.ping()
+        try pair.run()
+        #expect(pair.server.takePingAnswer())
+        #expect(!pair.server.takePingAnswer())
+        pair.server.goAway(.noError)
+        try pair.run()
+        let lastStreams = pair.clientEvents.compactMap { event -> StreamID? in
+            if case .goAway(let last, _) = event { last } else { nil }
+        }
+        #expect(lastStreams == [StreamID.max, first.id])
+        #expect(throws: HTTP2Error.noMoreStreams) { try pair.client.request(Headers()) }
+        #expect(!pair.server.isFinished)
+        pair.client.end(first, trailers: nil)
+        pair.server.respondAndEnd(first.id, Headers([(":status", "200")]))
+        try pair.run()
+        #expect(pair.server.isFinished)
+        #expect(pair.client.isFinished)
+    }
+
+    @Test
+    func `A wrong preface is an error`() throws {
+        let server = try Session(role: .server, limits: ConnectionLimits())
+        #expect(throws: HTTP2Error.badPreface) {
+            try server.receive(ByteBuffer(string: "GET / HTTP/1.1\r\n\r\n............"))
+        }
+    }
+
+    @Test
+    func `Cheap frames are allowed per tick, and with useful ones`() {
+        var limits = ConnectionLimits()
+        limits.cheapFrameCountPerTick = 10
+        limits.cheapFramesPerUsefulFrame = 2
+        var guardian = FloodGuard(limits: limits)
+        for _ in 0..<10 { guardian.cheap() }
+        #expect(!guardian.isFlooded)
+        guardian.cheap()
+        #expect(guardian.isFlooded)
+        guardian.useful()
+        #expect(!guardian.isFlooded)
+        guardian.tick()
+        for _ in 0..<limits.provokedResetCountPerTick { guardian.provokedReset() }
+        #expect(!guardian.isFlooded)
+        guardian.provokedReset()
+        #expect(guardian.isFlooded)
+    }
+
+    @Test
+    func `Headers are found by name, in order`() {
+        let headers = Headers([("a", "1"), ("b", ""), ("a", "2"), ("ab", "3")])
+        #expect(headers["a"] == "1")
+        #expect(headers["b"] == "")
+        #expect(headers["ab"] == "3")
+        #expect(headers["c"] == nil)
+        #expect(headers.values("a") == ["1", "2"])
+        #expect(headers.pairs.map(\.name) == ["a", "b", "a", "ab"])
+        #expect(headers.listByteCount == 8 + 4 * 32)
+    }
+}
