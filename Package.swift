@@ -158,6 +158,7 @@ let package = Package(
             dependencies: [
                 "ContactsServer", "ContactsClient", "ContactsTool", "Contacts", "Ingest",
                 "Postgres", "TestSupport",
+                .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),
     ],

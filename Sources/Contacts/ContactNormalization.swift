@@ -31,7 +31,9 @@ extension ContactRules {
     }
 
     /// UTF-8, NUL and length of everything that is kept as it is, and the validity of the rest.
-    private func texts(_ contact: WireContact, into output: inout NormalizedContact) -> ContactError? {
+    private func texts(_ contact: WireContact, into output: inout NormalizedContact)
+        -> ContactError?
+    {
         for field in TextField.allCases {
             guard let value = contact.text(field), !value.isEmpty else { continue }
             let limit =
@@ -100,7 +102,9 @@ extension ContactRules {
         }
     }
 
-    private func names(_ contact: WireContact, into output: inout NormalizedContact) -> ContactError? {
+    private func names(_ contact: WireContact, into output: inout NormalizedContact)
+        -> ContactError?
+    {
         for field in [TextField.name, .firstName, .lastName] {
             guard let value = contact.text(field) else { continue }
             let start = output.bytes.count

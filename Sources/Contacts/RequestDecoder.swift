@@ -99,7 +99,9 @@ package final class RequestDecoder {
         var allocator = arena.allocator
         var nothing: UInt8 = 0
         let start = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)
-        let message = withUnsafePointer(to: &nothing) { function(&allocator, bytes.count, start ?? $0) }
+        let message = withUnsafePointer(to: &nothing) {
+            function(&allocator, bytes.count, start ?? $0)
+        }
         guard let message else {
             if arena.isExhausted { throw DecodeError.tooComplex }
             throw DecodeError.malformed

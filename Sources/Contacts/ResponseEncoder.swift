@@ -35,7 +35,8 @@ package final class ResponseEncoder {
     /// Adds a result of a contact that failed.
     package func append(sequence: UInt64, error: ContactError) {
         guard let result = makeResult(sequence, .failed) else { return }
-        let message = builder.make(Contacts__V1__ContactError.self, contacts__v1__contact_error__init)
+        let message = builder.make(
+            Contacts__V1__ContactError.self, contacts__v1__contact_error__init)
         message?.pointee.reason = arena.copy(error.reasonText)
         message?.pointee.field = arena.copy(error.field)
         message?.pointee.message = arena.copy(error.message)

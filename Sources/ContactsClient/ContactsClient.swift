@@ -111,7 +111,9 @@ public final class ContactsClient: Sendable {
     ///
     /// - Throws: `ClientError` when the connection is gone. What the server has against the options
     ///   is thrown by the stream.
-    public func bulkUpsert(_ options: UpsertOptions = UpsertOptions()) async throws -> BulkUpsertStream {
+    public func bulkUpsert(_ options: UpsertOptions = UpsertOptions()) async throws
+        -> BulkUpsertStream
+    {
         let connection = connection
         let metadata = metadata
         return try await onLoop {

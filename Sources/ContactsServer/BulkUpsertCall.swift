@@ -36,6 +36,7 @@ final class BulkUpsertCall: CallHandler {
     private let context: LoopContext
     private var options = UpsertOptions()
     private var session: UpsertSession?
+    private var messageCount = 0
     private var counter = SummaryCounter()
     private var credits: CircularBuffer<(lastSequence: UInt64, byteCount: Int)> = []
     private var lastProgress = NIODeadline.now()
@@ -83,22 +84,20 @@ final class BulkUpsertCall: CallHandler {
     }
 
     private func takeMessages(_ call: ServerCall) {
-        if case .opening = state, let first = call.nextMessage() {
-            open(call, first)
+        if case .opening = state {
+            if let first = call.nextMessage() {
+                open(call, first)
+            } else if case .opening = state, call.isRequestComplete {
+                // No message at all: an import of no contacts.
+                open(call, ReceivedMessage(bytes: ByteBuffer(), creditByteCount: 0))
+            }
         }
         while case .taking = state, let session, hasRoom(session),
             let message = call.nextMessage()
         {
             take(call, message, session)
         }
-        if call.isRequestComplete {
-            switch state {
-            case .taking: state = .ending(.ok)
-            // Nothing was sent: an import of no contacts.
-            case .opening: open(call, ReceivedMessage(bytes: ByteBuffer(), creditByteCount: 0))
-            case .resolving, .ending, .over: break
-            }
-        }
+        if case .taking = state, call.isRequestComplete { state = .ending(.ok) }
     }
 
     /// Reads the options and finds the workspace; goes on in `begin`.
@@ -157,10 +156,10 @@ final class BulkUpsertCall: CallHandler {
     }
 
     private func take(_ call: ServerCall, _ message: ReceivedMessage, _ session: UpsertSession) {
-        let isFirst = session.window.next == 1 && credits.isEmpty
+        messageCount += 1
         do throws(DecodeError) {
             let request = try message.decode(with: context.decoder)
-            if request.options != nil, !isFirst || counter.summary.total > 0 {
+            if request.options != nil, messageCount > 1 {
                 return stop(
                     RPCStatus(.invalidArgument, "options: they belong in the first message only"))
             }

@@ -18,7 +18,11 @@ final class GetContactsCall: CallHandler {
     }
 
     func messagesAvailable(_ call: ServerCall) {
-        guard !isAsked, let message = call.nextMessage() else { return }
+        guard !isAsked else { return }
+        guard let message = call.nextMessage() else {
+            if call.isRequestComplete { end(call, .noMessage) }
+            return
+        }
         isAsked = true
         let keys: [ContactKey?]
         do throws(DecodeError) {

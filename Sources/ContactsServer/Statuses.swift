@@ -53,6 +53,13 @@ extension RPCStatus {
             self.init(.unavailable, "the database is away; try again")
         case .refused(let sqlstate):
             self.init(.unavailable, "the database refuses the look-up (SQLSTATE \(sqlstate))")
+        case .tooLarge:
+            self.init(
+                .resourceExhausted,
+                """
+                the contacts have more than \(LookupTooLarge.byteLimit) bytes together; ask for \
+                fewer at once
+                """)
         case .overloaded:
             self.init(.resourceExhausted, "too many look-ups wait; try again")
         }
@@ -66,6 +73,9 @@ extension RPCStatus {
             "contactsd workspace create", or mend the metadata contacts-workspace
             """)
     }
+
+    /// gRPC's status codes document: a unary call without a request is UNIMPLEMENTED.
+    static let noMessage = RPCStatus(.unimplemented, "the call has no request message")
 
     static let shuttingDown = RPCStatus(
         .unavailable, "the server shuts down; call again and go on after the last result")

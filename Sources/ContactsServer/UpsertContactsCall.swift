@@ -21,7 +21,11 @@ final class UpsertContactsCall: CallHandler {
     }
 
     func messagesAvailable(_ call: ServerCall) {
-        guard message == nil, let message = call.nextMessage() else { return }
+        guard message == nil else { return }
+        guard let message = call.nextMessage() else {
+            if call.isRequestComplete { end(call, .noMessage) }
+            return
+        }
         self.message = message
         let name = call.head.metadata(Metadata.workspace) ?? Workspace.defaultName
         if let refusal = check(message) { return end(call, refusal) }

@@ -5,51 +5,94 @@
 internal import Contacts
 internal import Postgres
 
+/// The contacts asked for are larger together than an answer may be.
+package struct LookupTooLarge: Error {
+    /// gRPC clients take messages of 4 MiB; JSON and columns grow a little on the way.
+    package static let byteLimit = 3 * 1024 * 1024
+}
+
 enum ContactLookup {
     /// - Parameter keys: `nil` is a key that nobody can have.
+    /// - Throws: `LookupTooLarge` before large contacts are read into memory.
     static func find(
         _ keys: [ContactKey?], in workspace: Workspace, _ connection: Connection
     ) throws -> [ContactRecord?] {
-        var records = [ContactRecord?](repeating: nil, count: keys.count)
+        var ids = [ContactID?](repeating: nil, count: keys.count)
+        var byteCount = 0
         for column in ["id", "email", "phone", "external_id"] {
-            var array = BinaryArray(of: column == "id" ? .uuid : .text)
-            var places: [Int] = []
-            for (place, key) in keys.enumerated() where key?.column == column {
-                if case .id(let text) = key {
-                    guard let id = ContactID(text) else { continue }
-                    array.append(uuid: id.uuid)
-                } else {
-                    array.append(text: key?.text ?? "")
-                }
-                places.append(place)
-            }
-            guard !places.isEmpty else { continue }
-            var parameters = Parameters()
-            parameters.append(int32: workspace.id)
-            parameters.append(array)
-            let found = try connection.query(query(column, workspace), parameters)
-            for row in 0..<found.rowCount {
-                guard let ordinal = found.int32(row, 0) else { continue }
-                let place = places[Int(ordinal) - 1]
-                if records[place] == nil { records[place] = record(found, row) }
-            }
+            byteCount += try identify(keys, column, workspace, connection, &ids)
         }
-        return records
+        guard byteCount <= LookupTooLarge.byteLimit else { throw LookupTooLarge() }
+        let records = try fetch(Set(ids.compactMap { $0 }), workspace, connection)
+        return ids.map { $0.flatMap { records[$0] } }
+    }
+
+    /// Finds the ids of the contacts that have the keys of one column.
+    ///
+    /// - Returns: The bytes of their custom fields and names.
+    private static func identify(
+        _ keys: [ContactKey?], _ column: String, _ workspace: Workspace,
+        _ connection: Connection, _ ids: inout [ContactID?]
+    ) throws -> Int {
+        var array = BinaryArray(of: column == "id" ? .uuid : .text)
+        var places: [Int] = []
+        for (place, key) in keys.enumerated() where key?.column == column {
+            if case .id(let text) = key {
+                guard let id = ContactID(text) else { continue }
+                array.append(uuid: id.uuid)
+            } else {
+                array.append(text: key?.text ?? "")
+            }
+            places.append(place)
+        }
+        guard !places.isEmpty else { return 0 }
+        var parameters = Parameters()
+        parameters.append(int32: workspace.id)
+        parameters.append(array)
+        let found = try connection.query(identifyQuery(column, workspace), parameters)
+        var byteCount = 0
+        for row in 0..<found.rowCount {
+            guard let ordinal = found.int32(row, 0), let uuid = found.uuid(row, 1) else { continue }
+            let place = places[Int(ordinal) - 1]
+            guard ids[place] == nil else { continue }
+            ids[place] = ContactID(uuid)
+            byteCount += Int(found.int32(row, 2) ?? 0)
+        }
+        return byteCount
     }
 
     /// Rows of one key come with the lowest id first.
-    private static func query(_ column: String, _ workspace: Workspace) -> String {
+    private static func identifyQuery(_ column: String, _ workspace: Workspace) -> String {
         let type = column == "id" ? "uuid" : "text"
         let field = TextField.allCases.first { $0.wireName == column }
         let indexed =
             field.map { workspace.uniqueBy.contains($0) } == true
             ? "AND c.unique_by & \(1 << (field?.rawValue ?? 0)) <> 0" : ""
         return """
-            SELECT k.ord::int4, \(columns)
+            SELECT k.ord::int4, c.id, pg_column_size(c)
             FROM unnest($2::\(type)[]) WITH ORDINALITY AS k (key, ord)
             JOIN contacts c ON c.workspace_id = $1 AND c.\(column) = k.key \(indexed)
             ORDER BY k.ord, c.id
             """
+    }
+
+    private static func fetch(
+        _ ids: Set<ContactID>, _ workspace: Workspace, _ connection: Connection
+    ) throws -> [ContactID: ContactRecord] {
+        var array = BinaryArray(of: .uuid)
+        for id in ids { array.append(uuid: id.uuid) }
+        var parameters = Parameters()
+        parameters.append(int32: workspace.id)
+        parameters.append(array)
+        let found = try connection.query(
+            "SELECT \(columns) FROM contacts c WHERE workspace_id = $1 AND id = ANY ($2::uuid[])",
+            parameters)
+        var records: [ContactID: ContactRecord] = [:]
+        for row in 0..<found.rowCount {
+            guard let uuid = found.uuid(row, 0) else { continue }
+            records[ContactID(uuid)] = record(found, row)
+        }
+        return records
     }
 
     private static let columns = """
@@ -60,15 +103,15 @@ enum ContactLookup {
         """
 
     private static func record(_ found: QueryResult, _ row: Int) -> ContactRecord? {
-        guard let uuid = found.uuid(row, 1) else { return nil }
+        guard let uuid = found.uuid(row, 0) else { return nil }
         let contact = Contact(
-            email: found.text(row, 2), phone: found.text(row, 3), externalID: found.text(row, 4),
-            id: ContactID(uuid).description, name: found.text(row, 5),
-            firstName: found.text(row, 6), lastName: found.text(row, 7),
-            fields: fields(found.bytes(row, 8), kinds: found.bytes(row, 9)))
+            email: found.text(row, 1), phone: found.text(row, 2), externalID: found.text(row, 3),
+            id: ContactID(uuid).description, name: found.text(row, 4),
+            firstName: found.text(row, 5), lastName: found.text(row, 6),
+            fields: fields(found.bytes(row, 7), kinds: found.bytes(row, 8)))
         return ContactRecord(
-            contact: contact, createdAt: Timestamp(microseconds: found.int64(row, 10) ?? 0),
-            updatedAt: Timestamp(microseconds: found.int64(row, 11) ?? 0))
+            contact: contact, createdAt: Timestamp(microseconds: found.int64(row, 9) ?? 0),
+            updatedAt: Timestamp(microseconds: found.int64(row, 10) ?? 0))
     }
 
     /// Both without the version byte of jsonb.

@@ -194,7 +194,8 @@ struct ContactUpsert {
             guard let ordinal = found.int32(row, 0), let uuid = found.uuid(row, 1) else { continue }
             let id = ContactID(uuid)
             let version = found.withBytes(row, 2) {
-                RowLayout.load($0.baseAddress ?? UnsafeRawPointer(batch.memory.base), 0, as: UInt32.self)
+                RowLayout.load(
+                    $0.baseAddress ?? UnsafeRawPointer(batch.memory.base), 0, as: UInt32.self)
             }
             batch.addExisting(
                 owning: batch.order[start + Int(ordinal) - 1], id: id, version: version,
@@ -315,7 +316,8 @@ struct ContactUpsert {
 
 extension ContactID {
     init(_ uuid: UInt128) {
-        self.init(high: UInt64(truncatingIfNeeded: uuid >> 64), low: UInt64(truncatingIfNeeded: uuid))
+        self.init(
+            high: UInt64(truncatingIfNeeded: uuid >> 64), low: UInt64(truncatingIfNeeded: uuid))
     }
 
     var uuid: UInt128 { UInt128(high) << 64 | UInt128(low) }

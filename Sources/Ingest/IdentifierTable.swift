@@ -44,7 +44,8 @@ struct IdentifierTable {
 
     /// The entry of an identifier, made if there is none.
     mutating func intern(
-        _ key: ColumnBytes, hash: UInt64, workspaceID: Int32, field: TextField, in memory: WorkMemory
+        _ key: ColumnBytes, hash: UInt64, workspaceID: Int32, field: TextField,
+        in memory: WorkMemory
     ) -> Int32 {
         let (bucket, found) = locate(
             key, hash: hash, workspaceID: workspaceID, field: field, in: memory)

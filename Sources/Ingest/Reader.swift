@@ -15,6 +15,8 @@ package enum ReaderError: Error {
     case refused(sqlstate: String)
     /// Too many look-ups wait.
     case overloaded
+    /// The answer would be too large for a message.
+    case tooLarge
 }
 
 final class Reader: Sendable {
@@ -78,6 +80,9 @@ final class Reader: Sendable {
         } catch let error as PostgresError {
             completion(.failure(.refused(sqlstate: error.sqlstate ?? "?????")))
             if connection.isHealthy { return connection }
+        } catch is LookupTooLarge {
+            completion(.failure(.tooLarge))
+            return connection
         } catch {
             completion(.failure(.refused(sqlstate: "?????")))
         }

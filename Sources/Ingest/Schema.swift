@@ -26,7 +26,8 @@ package enum Schema {
                 applied_at timestamptz NOT NULL DEFAULT now()
             )
             """)
-        let result = try connection.query("SELECT coalesce(max(version), 0)::int4 FROM contacts_schema")
+        let result = try connection.query(
+            "SELECT coalesce(max(version), 0)::int4 FROM contacts_schema")
         let current = Int(result.int32(0, 0) ?? 0)
         guard current <= version else {
             throw SchemaError.tooNew(database: current, build: version)

@@ -62,7 +62,8 @@ struct Serve: ParsableCommand {
     private func address() throws -> (host: String, port: Int) {
         let text =
             listen ?? ProcessInfo.processInfo.environment["CONTACTS_LISTEN"] ?? "127.0.0.1:50051"
-        guard let colon = text.lastIndex(of: ":"), let port = Int(text[text.index(after: colon)...]),
+        guard let colon = text.lastIndex(of: ":"),
+            let port = Int(text[text.index(after: colon)...]),
             (0...65535).contains(port), colon != text.startIndex
         else {
             throw ValidationError("--listen: \"\(text)\" is not HOST:PORT, such as 127.0.0.1:50051")

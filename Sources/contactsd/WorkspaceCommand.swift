@@ -17,7 +17,8 @@ struct WorkspaceCommand: ParsableCommand {
                 cannot be changed later.
                 """)
 
-        @Argument(help: "Its name, 1 to 128 bytes; calls give it in the metadata contacts-workspace.")
+        @Argument(
+            help: "Its name, 1 to 128 bytes; calls give it in the metadata contacts-workspace.")
         var name: String
 
         @Option(help: "Which of email, phone and external_id are unique, separated by commas.")

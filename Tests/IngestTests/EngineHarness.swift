@@ -105,7 +105,8 @@ final class EngineHarness {
         outcomes.unlock()
         for outcome in received.withLockedValue({ $0 }) {
             if let failure = outcome.failure { throw failure }
-            let errors = Dictionary(uniqueKeysWithValues: outcome.errors.map { ($0.index, $0.error) })
+            let errors = Dictionary(
+                uniqueKeysWithValues: outcome.errors.map { ($0.index, $0.error) })
             for (index, entry) in outcome.entries.enumerated() {
                 if let error = errors[index] {
                     window.fail(entry.sequence, error)

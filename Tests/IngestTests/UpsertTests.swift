@@ -25,7 +25,8 @@ import TestSupport
         let contact = Contact(email: " Ann@Example.COM ", name: "Ann")
         let created = try harness.upsert([contact], in: workspace)
         let unchanged = try harness.upsert([contact], in: workspace)
-        let updated = try harness.upsert([Contact(email: "ann@example.com", name: "Anna")], in: workspace)
+        let updated = try harness.upsert(
+            [Contact(email: "ann@example.com", name: "Anna")], in: workspace)
         #expect(created.map(\.status) == [.created])
         #expect(unchanged.map(\.status) == [.unchanged])
         #expect(updated.map(\.status) == [.updated])
@@ -35,7 +36,8 @@ import TestSupport
     }
 
     @Test func anUnchangedContactIsNotWritten() throws {
-        let contact = Contact(email: "a@example.com", name: "Ann", fields: [CustomField("x", .integer(1))])
+        let contact = Contact(
+            email: "a@example.com", name: "Ann", fields: [CustomField("x", .integer(1))])
         _ = try statuses([contact])
         let before = try harness.connection.query("SELECT xmin::text, ctid::text FROM contacts")
         #expect(try statuses([contact]) == [.unchanged])
@@ -45,8 +47,11 @@ import TestSupport
     }
 
     @Test func mergeKeepsWhatIsAbsentAndClearsWhatIsEmpty() throws {
-        _ = try statuses([Contact(email: "a@example.com", phone: "+16175551212", name: "Ann", firstName: "A")])
-        #expect(try statuses([Contact(email: "a@example.com", name: "", lastName: "B")]) == [.updated])
+        _ = try statuses([
+            Contact(email: "a@example.com", phone: "+16175551212", name: "Ann", firstName: "A")
+        ])
+        #expect(
+            try statuses([Contact(email: "a@example.com", name: "", lastName: "B")]) == [.updated])
         let contact = try #require(try harness.contact(email: "a@example.com"))
         #expect(contact.phone == "+16175551212")
         #expect(contact.name == nil)
@@ -61,7 +66,8 @@ import TestSupport
             email: "a@example.com", name: "Ann", fields: [CustomField("x", .integer(1))])
         #expect(try statuses([full], options) == [.created])
         #expect(try statuses([full], options) == [.unchanged])
-        #expect(try statuses([Contact(email: "a@example.com", firstName: "A")], options) == [.updated])
+        #expect(
+            try statuses([Contact(email: "a@example.com", firstName: "A")], options) == [.updated])
         let contact = try #require(try harness.contact(email: "a@example.com"))
         #expect(contact.name == nil)
         #expect(contact.firstName == "A")

@@ -3,12 +3,14 @@
 import Foundation
 import Postgres
 
-final class WorkAfter: @unchecked Sendable {  // safe because the connection is used by the thread alone
+// Safe because the connection is used by the new thread alone.
+final class WorkAfter: @unchecked Sendable {
     private let done = DispatchSemaphore(value: 0)
     private let connection: Connection
 
     init(
-        milliseconds: Int, _ connection: Connection, _ work: @escaping @Sendable (Connection) -> Void
+        milliseconds: Int, _ connection: Connection,
+        _ work: @escaping @Sendable (Connection) -> Void
     ) {
         self.connection = connection
         Thread.detachNewThread {
