@@ -29,50 +29,52 @@ enum ContactLookup {
 
     /// Finds the ids of the contacts that have the keys of one column.
     ///
-    /// - Returns: The bytes of their custom fields and names.
+    /// - Returns: The bytes of the contacts.
     private static func identify(
         _ keys: [ContactKey?], _ column: String, _ workspace: Workspace,
         _ connection: Connection, _ ids: inout [ContactID?]
     ) throws -> Int {
-        var array = BinaryArray(of: column == "id" ? .uuid : .text)
-        var places: [Int] = []
-        for (place, key) in keys.enumerated() where key?.column == column {
-            if case .id(let text) = key {
-                guard let id = ContactID(text) else { continue }
-                array.append(uuid: id.uuid)
-            } else {
-                array.append(text: key?.text ?? "")
-            }
-            places.append(place)
+        var places: [String: [Int]] = [:]
+        for (place, key) in keys.enumerated() {
+            guard let key, key.column == column else { continue }
+            places[key.text, default: []].append(place)
         }
         guard !places.isEmpty else { return 0 }
+        var array = BinaryArray(of: column == "id" ? .uuid : .text)
+        for key in places.keys {
+            if column != "id" {
+                array.append(text: key)
+            } else if let id = ContactID(key) {
+                array.append(uuid: id.uuid)
+            }
+        }
         var parameters = Parameters()
         parameters.append(int32: workspace.id)
         parameters.append(array)
         let found = try connection.query(identifyQuery(column, workspace), parameters)
         var byteCount = 0
         for row in 0..<found.rowCount {
-            guard let ordinal = found.int32(row, 0), let uuid = found.uuid(row, 1) else { continue }
-            let place = places[Int(ordinal) - 1]
-            guard ids[place] == nil else { continue }
-            ids[place] = ContactID(uuid)
-            byteCount += Int(found.int32(row, 2) ?? 0)
+            guard let key = found.text(row, 0), let uuid = found.uuid(row, 1) else { continue }
+            for place in places[key] ?? [] where ids[place] == nil {
+                ids[place] = ContactID(uuid)
+                byteCount += Int(found.int32(row, 2) ?? 0)
+            }
         }
         return byteCount
     }
 
-    /// Rows of one key come with the lowest id first.
+    /// Where the identifier is unique, by its index; else one pass over the workspace, with the
+    /// lowest id first.
     private static func identifyQuery(_ column: String, _ workspace: Workspace) -> String {
-        let type = column == "id" ? "uuid" : "text"
         let field = TextField.allCases.first { $0.wireName == column }
         let indexed =
             field.map { workspace.uniqueBy.contains($0) } == true
-            ? "AND c.unique_by & \(1 << (field?.rawValue ?? 0)) <> 0" : ""
+            ? "AND unique_by & \(1 << (field?.rawValue ?? 0)) <> 0" : ""
+        let type = column == "id" ? "uuid" : "text"
         return """
-            SELECT k.ord::int4, c.id, pg_column_size(c)
-            FROM unnest($2::\(type)[]) WITH ORDINALITY AS k (key, ord)
-            JOIN contacts c ON c.workspace_id = $1 AND c.\(column) = k.key \(indexed)
-            ORDER BY k.ord, c.id
+            SELECT \(column)::text, id, pg_column_size(c) FROM contacts c
+            WHERE workspace_id = $1 AND \(column) = ANY ($2::\(type)[]) \(indexed)
+            ORDER BY id
             """
     }
 
