@@ -28,8 +28,11 @@ private struct Pair {
         while true {
             let toServer = try Self.move(from: client, to: server, cut, &serverEvents, &serverBytes)
             let toClient = try Self.move(from: server, to: client, cut, &clientEvents, &clientBytes)
-            if !toServer, !toClient { return }
+            if !toServer, !toClient { break }
         }
+        // Those that sending brought.
+        clientEvents += client.takeEvents()
+        serverEvents += server.takeEvents()
     }
 
     private static func move(
