@@ -7,15 +7,31 @@ package import NIOCore
 /// A stream's number (RFC 9113 section 5.1.1).
 package typealias StreamID = Int32
 
+/// A part of one input. Positions instead of a buffer: counting references for every DATA frame in
+/// every list would cost more than all else that is done for it.
+package struct InputSlice: Equatable, Sendable {
+    let offset: UInt32
+    package let byteCount: UInt32
+
+    /// The bytes, sharing the memory of the input.
+    package func bytes(of input: ByteBuffer) -> ByteBuffer {
+        let index = input.readerIndex + Int(offset)
+        guard let bytes = input.getSlice(at: index, length: Int(byteCount)) else {
+            preconditionFailure("a slice of \(byteCount) bytes at \(offset) of another input")
+        }
+        return bytes
+    }
+}
+
 /// What can arrive on a connection, in the order it arrived.
 package enum Event {
     /// A header block that begins with pseudo fields: a request, or a response (an interim one
     /// too). `endOfStream` follows as its own event when `endStream` is set.
     case head(StreamID, Headers, endStream: Bool)
-    /// Bytes of a body, a slice of what was read from the socket. Each of them counts in the
-    /// connection's and in the stream's window until it is credited; padding is not in here and is
-    /// credited by nghttp2.
-    case data(StreamID, ByteBuffer)
+    /// Bytes of a body, and where in the input they lie. Each of them counts in the connection's
+    /// and in the stream's window until it is credited; padding is not in here and is credited by
+    /// nghttp2.
+    case data(StreamID, InputSlice)
     /// A header block without pseudo fields.
     case trailers(StreamID, Headers)
     /// The peer will send nothing more on this stream.
@@ -34,8 +50,8 @@ package enum Event {
 package protocol SessionDelegate: AnyObject {
     /// The connection is there. The session may be used from here on, on the channel's loop only.
     func opened(_ session: Session, on channel: any Channel)
-    /// All that one read, or one turn of writing, has brought.
-    func receive(_ events: [Event])
+    /// All that one read has brought, or one turn of writing, which has no input and no data.
+    func receive(_ events: [Event], from input: ByteBuffer)
     /// The connection will go away when its streams have ended (`HTTP2Handler.startDrain`).
     func drainStarted()
     /// Every `ConnectionLimits.tick`.

@@ -1,9 +1,7 @@
 // In: what the callbacks of nghttp2 saw, one call each. Out: the list of events, header blocks
-// bounded in fields and bytes, and DATA as slices of the input buffer, without a copy.
+// bounded in fields and bytes, and DATA as positions in the input, without a copy.
 // It is nghttp2's user data: created before the C session and released after it.
 // On which thread: the connection's event loop.
-
-import NIOCore
 
 /// What the callbacks may touch: they append here and return.
 final class EventSink {
@@ -17,8 +15,9 @@ final class EventSink {
     var sawPingAnswer = false
 
     private var headers = Headers()
-    private var input = ByteBuffer()
-    private var inputBase: UnsafeRawPointer?
+    private var input = UnsafeRawBufferPointer(start: nil, count: 0)
+    /// nghttp2 handed out bytes that are not in its input, which it never does.
+    private(set) var isInputForeign = false
 
     init(role: Session.Role, limits: ConnectionLimits) {
         self.role = role
@@ -26,15 +25,9 @@ final class EventSink {
         self.flood = FloodGuard(limits: limits)
     }
 
-    func beginInput(_ buffer: ByteBuffer, at base: UnsafeRawPointer?) {
-        input = buffer
-        inputBase = base
-    }
+    func beginInput(_ bytes: UnsafeRawBufferPointer) { input = bytes }
 
-    func endInput() {
-        input = ByteBuffer()
-        inputBase = nil
-    }
+    func endInput() { input = UnsafeRawBufferPointer(start: nil, count: 0) }
 
     func beginHeaders() {
         headers = Headers()
@@ -63,11 +56,14 @@ final class EventSink {
     }
 
     func data(_ stream: StreamID, _ bytes: UnsafeBufferPointer<UInt8>) {
-        guard let start = bytes.baseAddress, let inputBase else { return }
-        let offset = UnsafeRawPointer(start) - inputBase
-        let slice = input.getSlice(at: input.readerIndex + offset, length: bytes.count)
-        // nghttp2 hands out pointers into its input; should it ever not, a copy is right as well.
-        events.append(.data(stream, slice ?? ByteBuffer(bytes: bytes)))
+        guard let start = bytes.baseAddress, let base = input.baseAddress else { return }
+        let offset = UnsafeRawPointer(start) - base
+        guard offset >= 0, offset + bytes.count <= input.count else {
+            isInputForeign = true
+            return
+        }
+        let slice = InputSlice(offset: UInt32(offset), byteCount: UInt32(bytes.count))
+        events.append(.data(stream, slice))
     }
 
     func closed(_ stream: StreamID, _ code: ErrorCode) {

@@ -55,11 +55,12 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
         // While lingering the peer's bytes are read only to be dropped.
         guard state == .open else { return }
         silentTickCount = 0
+        let input = unwrapInboundIn(data)
         do throws(HTTP2Error) {
-            try session.receive(unwrapInboundIn(data))
-            deliver()
+            try session.receive(input)
+            deliver(from: input)
         } catch {
-            deliver()
+            deliver(from: input)
             fail(error)
         }
         if drain == .noticeSent, session.takePingAnswer() { sendGoAway() }
@@ -70,10 +71,10 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
         context.fireChannelReadComplete()
     }
 
-    private func deliver() {
+    private func deliver(from input: ByteBuffer) {
         let events = session.takeEvents()
         if events.isEmpty { return }
-        delegate.receive(events)
+        delegate.receive(events, from: input)
         session.recycle(consume events)
     }
 
@@ -133,7 +134,7 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
                 context?.close(promise: nil)
                 return false
             }
-            deliver()
+            deliver(from: ByteBuffer())
             if output.readableBytes == before { return false }
         }
         return false

@@ -101,11 +101,12 @@ package final class Session {
 
     // Bytes in, events out.
 
-    /// Takes all of the input. What it holds is in `takeEvents` afterwards.
+    /// Takes all of the input. What it holds is in `takeEvents` afterwards, which must be asked
+    /// before the next input: `data` events are positions in this one.
     package func receive(_ input: ByteBuffer) throws(HTTP2Error) {
         isPumpExpected = true
         let taken = input.withUnsafeReadableBytes { bytes -> Int in
-            sink.beginInput(input, at: bytes.baseAddress)
+            sink.beginInput(bytes)
             let start = bytes.bindMemory(to: UInt8.self).baseAddress
             return nghttp2_session_mem_recv(session, start, bytes.count)
         }
@@ -114,6 +115,9 @@ package final class Session {
         if taken == Int(NGHTTP2_ERR_BAD_CLIENT_MAGIC.rawValue) { throw .badPreface }
         if taken == Int(NGHTTP2_ERR_FLOODED.rawValue) { throw .flooded }
         if taken < 0 { throw .library(code: Int32(taken), operation: "mem_recv") }
+        if sink.isInputForeign {
+            throw .library(code: NGHTTP2_ERR_CALLBACK_FAILURE.rawValue, operation: "data_chunk")
+        }
         if sink.flood.isFlooded { throw .flooded }
     }
 

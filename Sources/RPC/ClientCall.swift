@@ -110,7 +110,7 @@ package final class ClientCall {
         }
     }
 
-    func receive(_ chunk: ByteBuffer) {
+    func receive(_ chunk: consuming ByteBuffer) {
         if !state.isEnded { inbox.append(chunk) }
     }
 

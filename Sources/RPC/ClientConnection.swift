@@ -33,7 +33,6 @@ package final class ClientConnection: SessionDelegate {
     private let onChange: ((Change) -> Void)?
     private var session: Session?
     private var calls: [StreamID: ClientCall] = [:]
-    private var recentCall: ClientCall?
     private var touchedCalls: [ClientCall] = []
     private var isGoingAway = false
 
@@ -119,23 +118,26 @@ package final class ClientConnection: SessionDelegate {
 
     package func opened(_ session: Session, on channel: any Channel) { self.session = session }
 
-    package func receive(_ events: [Event]) {
+    package func receive(_ events: [Event], from input: ByteBuffer) {
         var creditByteCount = 0
+        // The call of the last frame: most frames in a row belong to one stream.
+        var current: ClientCall?
         for event in events {
             switch event {
-            case .data(let stream, let chunk):
-                creditByteCount += chunk.readableBytes
-                touch(stream) { $0.receive(chunk) }
+            case .data(let stream, let slice):
+                creditByteCount += Int(slice.byteCount)
+                if current?.stream != stream { current = touchedCall(of: stream) }
+                current?.receive(slice.bytes(of: input))
             case .head(let stream, let headers, let endStream):
-                touch(stream) { $0.receiveHead(headers, endStream: endStream) }
+                touchedCall(of: stream)?.receiveHead(headers, endStream: endStream)
             case .trailers(let stream, let headers):
-                touch(stream) { $0.receiveTrailers(headers) }
+                touchedCall(of: stream)?.receiveTrailers(headers)
             case .endOfStream(let stream):
-                touch(stream) { $0.endOfStream() }
+                touchedCall(of: stream)?.endOfStream()
             case .closed(let stream, let code):
                 close(stream, .forReset(code))
             case .writable(let stream):
-                call(of: stream)?.writable()
+                calls[stream]?.writable()
             case .goAway(let lastStream, let code):
                 goAway(lastStream, code)
             case .settings:
@@ -155,7 +157,6 @@ package final class ClientConnection: SessionDelegate {
         let open = calls.values.sorted { $0.stream < $1.stream }
         let undelivered = touchedCalls
         calls = [:]
-        recentCall = nil
         touchedCalls = []
         isGoingAway = true
         session = nil
@@ -166,19 +167,14 @@ package final class ClientConnection: SessionDelegate {
         onChange?(.closed)
     }
 
-    private func call(of stream: StreamID) -> ClientCall? {
-        if let recentCall, recentCall.stream == stream { return recentCall }
+    /// The stream's call, noted for delivery.
+    private func touchedCall(of stream: StreamID) -> ClientCall? {
         guard let call = calls[stream] else { return nil }
-        recentCall = call
+        if !call.isTouched {
+            call.isTouched = true
+            touchedCalls.append(call)
+        }
         return call
-    }
-
-    private func touch(_ stream: StreamID, _ body: (ClientCall) -> Void) {
-        guard let call = call(of: stream) else { return }
-        body(call)
-        if call.isTouched { return }
-        call.isTouched = true
-        touchedCalls.append(call)
     }
 
     private func deliver() {
@@ -193,7 +189,6 @@ package final class ClientConnection: SessionDelegate {
 
     private func close(_ stream: StreamID, _ status: @autoclosure () -> RPCStatus) {
         guard let call = calls.removeValue(forKey: stream) else { return }
-        if recentCall === call { recentCall = nil }
         call.streamClosed(status())
     }
 

@@ -56,7 +56,8 @@ package enum EnvelopeError: Error, Equatable, Sendable {
 package struct EnvelopeReader {
     private let maxMessageByteCount: Int
     /// Not looked at yet; those before `firstChunk` are done.
-    private var chunks: [ByteBuffer] = []
+    /// nil is a chunk that was moved out.
+    private var chunks: [ByteBuffer?] = []
     private var firstChunk = 0
     /// The first chunk is a buffer of our own, to which more may be appended.
     private var ownsFirstChunk = false
@@ -69,6 +70,9 @@ package struct EnvelopeReader {
     /// bytes come, since the prefix may lie.
     private static let trustedByteCount = 64 * 1024
 
+    /// A list of chunks longer than this gives its memory back when it is read.
+    private static let keptChunkCount = 1024
+
     package init(maxMessageByteCount: Int) {
         self.maxMessageByteCount = maxMessageByteCount
     }
@@ -76,7 +80,7 @@ package struct EnvelopeReader {
     /// There may be whole messages: `next` has not said nil since the last `append`.
     package var mayHoldMessages: Bool { firstChunk < chunks.count }
 
-    package mutating func append(_ chunk: ByteBuffer) {
+    package mutating func append(_ chunk: consuming ByteBuffer) {
         guard chunk.readableBytes > 0 else { return }
         unreadByteCount += chunk.readableBytes
         chunks.append(chunk)
@@ -88,7 +92,6 @@ package struct EnvelopeReader {
             if partial.readableBytes == 0, let message = try sliceOfFirstChunk() { return message }
             if let message = try collect() { return message }
         }
-        if firstChunk > 0 { dropReadChunks() }
         return nil
     }
 
@@ -105,12 +108,12 @@ package struct EnvelopeReader {
         }
         var own = ByteBuffer()
         var next = firstChunk
-        if ownsFirstChunk {
-            swap(&own, &chunks[firstChunk])
+        if ownsFirstChunk, let first = chunks[firstChunk].take() {
+            own = first
             if own.readerIndex > own.readableBytes { own.discardReadBytes() }
             next += 1
         }
-        for index in next..<chunks.count { own.writeImmutableBuffer(chunks[index]) }
+        for case let chunk? in chunks[next...] { own.writeImmutableBuffer(chunk) }
         chunks = [own]
         firstChunk = 0
         ownsFirstChunk = true
@@ -124,31 +127,45 @@ package struct EnvelopeReader {
         unreadByteCount = 0
     }
 
+    /// The first chunk's first message; nil when it is not whole in there. A chunk that is just one
+    /// message, as small messages are sent, is moved out as it is.
     private mutating func sliceOfFirstChunk() throws(EnvelopeError) -> ByteBuffer? {
-        guard let length = try length(in: chunks[firstChunk]),
-            chunks[firstChunk].readableBytes >= Envelope.prefixByteCount + length
-        else { return nil }
-        chunks[firstChunk].moveReaderIndex(forwardBy: Envelope.prefixByteCount)
-        let message = chunks[firstChunk].readSlice(length: length)
+        guard var chunk = chunks[firstChunk].take() else { return nil }
+        let length: Int?
+        do throws(EnvelopeError) {
+            length = try Self.length(in: chunk, limit: maxMessageByteCount)
+        } catch {
+            chunks[firstChunk] = chunk
+            throw error
+        }
+        guard let length, chunk.readableBytes >= Envelope.prefixByteCount + length else {
+            chunks[firstChunk] = chunk
+            return nil
+        }
+        chunk.moveReaderIndex(forwardBy: Envelope.prefixByteCount)
         unreadByteCount -= Envelope.prefixByteCount + length
-        finishFirstChunkIfEmpty()
+        if chunk.readableBytes == length {
+            finishFirstChunk()
+            return chunk
+        }
+        let message = chunk.readSlice(length: length)
+        chunks[firstChunk] = chunk
         return message
     }
 
     /// Moves just as much as the message needs from the first chunk to `partial`.
     private mutating func collect() throws(EnvelopeError) -> ByteBuffer? {
-        let length = try length(in: partial)
+        guard var chunk = chunks[firstChunk].take() else { return nil }
+        let length = try Self.length(in: partial, limit: maxMessageByteCount)
         let goal = Envelope.prefixByteCount + (length ?? 0)
-        let count = min(goal - partial.readableBytes, chunks[firstChunk].readableBytes)
+        let count = min(goal - partial.readableBytes, chunk.readableBytes)
         if partial.capacity == 0 || (length != nil && partial.capacity < goal) {
             partial.reserveCapacity(
                 minimumWritableBytes: min(goal - partial.readableBytes, Self.trustedByteCount))
         }
-        if let piece = chunks[firstChunk].readSlice(length: count) {
-            partial.writeImmutableBuffer(piece)
-        }
-        finishFirstChunkIfEmpty()
-        guard let whole = try self.length(in: partial),
+        if let piece = chunk.readSlice(length: count) { partial.writeImmutableBuffer(piece) }
+        if chunk.readableBytes > 0 { chunks[firstChunk] = chunk } else { finishFirstChunk() }
+        guard let whole = try Self.length(in: partial, limit: maxMessageByteCount),
             partial.readableBytes == Envelope.prefixByteCount + whole
         else { return nil }
         var message = partial
@@ -158,31 +175,28 @@ package struct EnvelopeReader {
         return message
     }
 
-    private mutating func finishFirstChunkIfEmpty() {
-        guard chunks[firstChunk].readableBytes == 0 else { return }
-        chunks[firstChunk] = ByteBuffer()
+    /// The first chunk was moved out or read to its end.
+    private mutating func finishFirstChunk() {
         firstChunk += 1
         ownsFirstChunk = false
-        if firstChunk == chunks.count { dropReadChunks() }
-    }
-
-    private mutating func dropReadChunks() {
-        chunks.removeSubrange(..<firstChunk)
-        firstChunk = 0
+        if firstChunk == chunks.count {
+            chunks.removeAll(keepingCapacity: chunks.count <= Self.keptChunkCount)
+            firstChunk = 0
+        }
     }
 
     /// The length in the prefix; nil while the prefix is incomplete. The limit is checked here,
     /// before a byte of the message is kept.
-    private func length(in buffer: ByteBuffer) throws(EnvelopeError) -> Int? {
+    private static func length(
+        in buffer: ByteBuffer, limit: Int
+    ) throws(EnvelopeError) -> Int? {
         let start = buffer.readerIndex
         guard let flag: UInt8 = buffer.getInteger(at: start) else { return nil }
         if flag == 1 { throw .compressed }
         if flag > 1 { throw .unknownFlag(flag) }
         guard let length: UInt32 = buffer.getInteger(at: start + 1) else { return nil }
         let byteCount = Int(length)
-        if byteCount > maxMessageByteCount {
-            throw .tooLong(byteCount: byteCount, limit: maxMessageByteCount)
-        }
+        if byteCount > limit { throw .tooLong(byteCount: byteCount, limit: limit) }
         return byteCount
     }
 }

@@ -40,7 +40,7 @@ struct Inbox {
 
     var isEmpty: Bool { reader.unreadByteCount == 0 }
 
-    mutating func append(_ chunk: ByteBuffer) { reader.append(chunk) }
+    mutating func append(_ chunk: consuming ByteBuffer) { reader.append(chunk) }
 
     mutating func next() throws(EnvelopeError) -> ReceivedMessage? {
         guard let bytes = try reader.next() else { return nil }

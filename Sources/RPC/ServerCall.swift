@@ -138,7 +138,7 @@ package final class ServerCall {
         }
     }
 
-    func receive(_ chunk: ByteBuffer) {
+    func receive(_ chunk: consuming ByteBuffer) {
         if !state.isFinished { inbox.append(chunk) }
     }
 

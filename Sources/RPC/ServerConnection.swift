@@ -25,8 +25,6 @@ package final class ServerConnection: SessionDelegate {
     private let router: any CallRouter
     private var session: Session?
     private var calls: [StreamID: ServerCall] = [:]
-    /// The call of the last event: most frames in a row belong to one stream.
-    private var recentCall: ServerCall?
     /// Calls to which the events at hand brought something.
     private var touchedCalls: [ServerCall] = []
     private var withheldCreditByteCount = 0
@@ -69,25 +67,24 @@ package final class ServerConnection: SessionDelegate {
         options.counters.connectionsChanged(by: 1)
     }
 
-    package func receive(_ events: [Event]) {
+    package func receive(_ events: [Event], from input: ByteBuffer) {
         var creditByteCount = 0
+        // The call of the last frame: most frames in a row belong to one stream.
+        var current: ServerCall?
         for event in events {
             switch event {
-            case .data(let stream, let chunk):
-                creditByteCount += chunk.readableBytes
-                guard let call = call(of: stream) else { continue }
-                call.receive(chunk)
-                touch(call)
+            case .data(let stream, let slice):
+                creditByteCount += Int(slice.byteCount)
+                if current?.stream != stream { current = touchedCall(of: stream) }
+                current?.receive(slice.bytes(of: input))
             case .head(let stream, let headers, _):
                 begin(stream, headers)
             case .endOfStream(let stream):
-                guard let call = call(of: stream) else { continue }
-                call.halfClose()
-                touch(call)
+                touchedCall(of: stream)?.halfClose()
             case .closed(let stream, let code):
                 close(stream, by: .reset(code))
             case .writable(let stream):
-                call(of: stream)?.writable()
+                calls[stream]?.writable()
             case .trailers, .goAway, .settings:
                 // A request's trailers have no meaning in gRPC, and the other two are nghttp2's.
                 break
@@ -114,7 +111,6 @@ package final class ServerConnection: SessionDelegate {
     package func closed() {
         let open = Array(calls.values)
         calls = [:]
-        recentCall = nil
         touchedCalls = []
         for call in open { call.streamClosed(by: .connectionLost) }
         options.counters.callsChanged(by: -open.count)
@@ -124,17 +120,14 @@ package final class ServerConnection: SessionDelegate {
 
     // Calls.
 
-    private func call(of stream: StreamID) -> ServerCall? {
-        if let recentCall, recentCall.stream == stream { return recentCall }
+    /// The stream's call, noted for delivery.
+    private func touchedCall(of stream: StreamID) -> ServerCall? {
         guard let call = calls[stream] else { return nil }
-        recentCall = call
+        if !call.isTouched {
+            call.isTouched = true
+            touchedCalls.append(call)
+        }
         return call
-    }
-
-    private func touch(_ call: ServerCall) {
-        if call.isTouched { return }
-        call.isTouched = true
-        touchedCalls.append(call)
     }
 
     private func deliver() {
@@ -171,7 +164,6 @@ package final class ServerConnection: SessionDelegate {
 
     private func close(_ stream: StreamID, by cause: CallEnd) {
         guard let call = calls.removeValue(forKey: stream) else { return }
-        if recentCall === call { recentCall = nil }
         options.counters.callsChanged(by: -1)
         call.streamClosed(by: cause)
     }

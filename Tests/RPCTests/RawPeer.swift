@@ -13,6 +13,7 @@ final class RawPeer {
     private let socket: CInt
     let session: Session
     private(set) var events: [Event] = []
+    private var bodies: [StreamID: [UInt8]] = [:]
     private(set) var isAtEnd = false
 
     /// Frame types (RFC 9113 section 6).
@@ -22,16 +23,14 @@ final class RawPeer {
     init(port: Int, limits: ConnectionLimits = ConnectionLimits()) throws {
         socket = Glibc.socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
         session = try Session(role: .client, limits: limits)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = in_port_t(port).bigEndian
-        address.sin_addr.s_addr = in_addr_t(0x7f00_0001).bigEndian
-        let code = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(socket, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
+        var found: UnsafeMutablePointer<addrinfo>?
+        guard getaddrinfo("127.0.0.1", "\(port)", nil, &found) == 0, let found else {
+            throw RawPeerFailure(reason: "getaddrinfo: \(errno)")
         }
-        guard code == 0 else { throw RawPeerFailure(reason: "connect: \(errno)") }
+        defer { freeaddrinfo(found) }
+        guard connect(socket, found.pointee.ai_addr, found.pointee.ai_addrlen) == 0 else {
+            throw RawPeerFailure(reason: "connect: \(errno)")
+        }
         var on: CInt = 1
         setsockopt(socket, CInt(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(4))
         var limit = timeval(tv_sec: 5, tv_usec: 0)
@@ -123,8 +122,14 @@ final class RawPeer {
             isAtEnd = true
             return false
         }
-        try session.receive(ByteBuffer(bytes: bytes[..<count]))
-        events += session.takeEvents()
+        let input = ByteBuffer(bytes: bytes[..<count])
+        try session.receive(input)
+        for event in session.takeEvents() {
+            if case .data(let stream, let slice) = event {
+                bodies[stream, default: []] += slice.bytes(of: input).readableBytesView
+            }
+            events.append(event)
+        }
         return true
     }
 
@@ -161,11 +166,7 @@ final class RawPeer {
         return (last?["grpc-status"], last?["grpc-message"], http)
     }
 
-    func body(of stream: StreamID) -> [UInt8] {
-        events.reduce(into: []) { bytes, event in
-            if case .data(stream, let chunk) = event { bytes += chunk.readableBytesView }
-        }
-    }
+    func body(of stream: StreamID) -> [UInt8] { bodies[stream, default: []] }
 
     func closeCode(of stream: StreamID) -> ErrorCode? {
         for case .closed(stream, let code) in events { return code }
