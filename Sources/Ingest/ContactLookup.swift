@@ -72,9 +72,9 @@ enum ContactLookup {
             ? "AND unique_by & \(1 << (field?.rawValue ?? 0)) <> 0" : ""
         let type = column == "id" ? "uuid" : "text"
         return """
-            SELECT \(column)::text, id, pg_column_size(c) FROM contacts c
+            SELECT c.\(column)::text, c.id, pg_column_size(c) FROM contacts c
             WHERE workspace_id = $1 AND \(column) = ANY ($2::\(type)[]) \(indexed)
-            ORDER BY id
+            ORDER BY c.id
             """
     }
 
