@@ -12,7 +12,7 @@ package struct ClientOptions: Sendable {
     package var maxMessageByteCount = 4 * 1024 * 1024
     /// `http`, or `https` when TLS is below in the pipeline.
     package var scheme = "http"
-    package var userAgent = "contacts-swift"
+    package var userAgent = "rpc-swift/1"
 
     package init() {}
 }

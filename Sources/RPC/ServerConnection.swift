@@ -14,6 +14,13 @@ package struct ServerOptions: Sendable {
     package var counters = ServerCounters()
 
     package init(budget: ReceiveBudget) { self.budget = budget }
+
+    /// A stream can hold the largest message while credit below the step waits. To be asserted when
+    /// the server starts, since with a smaller window streams would stall for ever.
+    package var isConsistent: Bool {
+        limits.streamWindowByteCount >= maxMessageByteCount + Envelope.prefixByteCount
+            + ConnectionLimits.streamCreditStepByteCount
+    }
 }
 
 /// One client's connection: the table of its calls.
@@ -38,11 +45,8 @@ package final class ServerConnection: SessionDelegate {
     private static let maxFinishedTickCount = 3
 
     private init(router: any CallRouter, options: ServerOptions, eventLoop: any EventLoop) {
-        // A stream must be able to hold the largest message while credit below the step waits.
         precondition(
-            options.limits.streamWindowByteCount >= options.maxMessageByteCount
-                + Envelope.prefixByteCount + ConnectionLimits.streamCreditStepByteCount,
-            "the stream window is too small for the largest message")
+            options.isConsistent, "the stream window is too small for the largest message")
         self.router = router
         self.options = options
         self.eventLoop = eventLoop
