@@ -232,8 +232,12 @@ class CSVFile:
             faults.append(("RAGGED_ROW", ""))
         is_clean = is_text and b"\0" not in raw
         for (column, name, rule), cell in zip(self.columns, row):
-            if not is_clean and ("\0" in cell or any("\udc80" <= c <= "\udcff" for c in cell)):
+            if not is_clean and any("\udc80" <= c <= "\udcff" for c in cell):
                 faults.append(("INVALID_UTF8", column))
+                continue
+            if not is_clean and "\0" in cell:
+                # Whether a NUL breaks the cell or the whole record is the reader's choice.
+                faults.append(("INVALID_UTF8", None))
                 continue
             if not cell.strip(" \t"):
                 continue
@@ -444,7 +448,7 @@ def check_reason(line, reason, faults, report):
         words = sorted({word for word, _ in faults})
         report.differs(f"line {line}: refused as {reason['reason']}, but it is {', '.join(words)}")
     elif None not in fits:
-        names = {name for column in fits for name in (column, column.rpartition(":")[0])}
+        names = {name for column in fits for name in (column, column.split(":")[0])}
         if reason["field"] not in names:
             report.differs(
                 f"line {line}: {reason['reason']} names the field \"{reason['field']}\" "
