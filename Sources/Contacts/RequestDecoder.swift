@@ -62,9 +62,10 @@ package final class RequestDecoder {
     ) throws(DecodeError) -> [ContactKey?] {
         let message = try unpack(bytes, contacts__v1__get_contacts_request__unpack)
         let keys = UnsafeBufferPointer(start: message.pointee.keys, count: message.pointee.n_keys)
-        return try keys.map { key throws(DecodeError) in
+        return try keys.enumerated().map { index, key throws(DecodeError) in
             guard let key, key.pointee.key_case != CONTACTS__V1__CONTACT_KEY__KEY__NOT_SET else {
-                throw DecodeError.invalid(field: "keys", description: "a key has no identifier")
+                throw DecodeError.invalid(
+                    field: "keys[\(index)]", description: "the key has no identifier")
             }
             return Self.key(key.pointee)
         }

@@ -31,6 +31,10 @@ final class BulkUpsertCall: CallHandler {
         case over
     }
 
+    /// How often at least `committed_through` is told while there is progress; the contract says a
+    /// second.
+    private static let progressInterval = TimeAmount.milliseconds(500)
+
     private var state = State.opening
     private let engine: IngestEngine
     private let context: LoopContext
@@ -40,6 +44,7 @@ final class BulkUpsertCall: CallHandler {
     private var counter = SummaryCounter()
     private var credits: CircularBuffer<(lastSequence: UInt64, byteCount: Int)> = []
     private var lastProgress = NIODeadline.now()
+    private var isProgressScheduled = false
     private var isPumpScheduled = false
 
     init(engine: IngestEngine, context: LoopContext) {
@@ -112,7 +117,6 @@ final class BulkUpsertCall: CallHandler {
         }
         if let refusal = OptionRules.refusal(options) { return end(call, refusal) }
         state = .resolving(message)
-        call.sendHeaders()
         if let workspace = engine.rememberedWorkspace(named: name) {
             return begin(call, workspace)
         }
@@ -192,10 +196,7 @@ final class BulkUpsertCall: CallHandler {
 
     private func checkFailureLimit(_ session: UpsertSession) {
         guard options.maxFailures > 0, session.failureCount >= options.maxFailures else { return }
-        stop(
-            RPCStatus(
-                .failedPrecondition,
-                "max_failures: \(session.failureCount) contacts have failed; the import stops"))
+        stop(.tooManyFailures(session.failureCount))
     }
 
     /// Takes no more contacts; those taken are still answered.
@@ -248,10 +249,32 @@ final class BulkUpsertCall: CallHandler {
                 break
             }
         }
-        let now = NIODeadline.now()
-        guard encoder.resultCount > 0 || now - lastProgress >= .milliseconds(500) else { return }
-        lastProgress = now
-        call.send(encoder.finishResults(committedThrough: session.window.first - 1))
+        if encoder.resultCount > 0 || NIODeadline.now() - lastProgress >= Self.progressInterval {
+            sendProgress(call, session)
+        } else {
+            scheduleProgress(call)
+        }
+    }
+
+    /// Sends the results in the encoder, none or more, and how far the call has come.
+    private func sendProgress(_ call: ServerCall, _ session: UpsertSession) {
+        lastProgress = NIODeadline.now()
+        call.send(context.encoder.finishResults(committedThrough: session.window.first - 1))
+    }
+
+    /// Contacts without a result to be sent still move `committed_through`, which is told once the
+    /// interval is over.
+    private func scheduleProgress(_ call: ServerCall) {
+        guard !isProgressScheduled else { return }
+        isProgressScheduled = true
+        call.eventLoop.assumeIsolated().scheduleTask(
+            deadline: lastProgress + Self.progressInterval
+        ) { [weak self, weak call] in
+            guard let self, let call, let session = self.session else { return }
+            self.isProgressScheduled = false
+            self.context.encoder.reset()
+            self.sendProgress(call, session)
+        }
     }
 
     private func returnCredit(_ call: ServerCall, _ session: UpsertSession) {

@@ -20,7 +20,10 @@ struct Router: CallRouter {
     func handler(for head: RequestHead, call: ServerCall) -> (any CallHandler)? {
         guard head.path.hasPrefix(Self.service) else { return nil }
         switch head.path.dropFirst(Self.service.count) {
-        case "BulkUpsert": return BulkUpsertCall(engine: engine, context: context())
+        case "BulkUpsert":
+            // Before any message: a caller may wait for them before it sends one.
+            call.sendHeaders()
+            return BulkUpsertCall(engine: engine, context: context())
         case "UpsertContacts": return UpsertContactsCall(engine: engine, context: context())
         case "GetContacts": return GetContactsCall(engine: engine, context: context())
         default: return nil

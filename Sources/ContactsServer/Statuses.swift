@@ -77,6 +77,10 @@ extension RPCStatus {
     /// gRPC's status codes document: a unary call without a request is UNIMPLEMENTED.
     static let noMessage = RPCStatus(.unimplemented, "the call has no request message")
 
+    static func tooManyFailures(_ count: UInt64) -> RPCStatus {
+        RPCStatus(.failedPrecondition, "max_failures: \(count) contacts have failed")
+    }
+
     static let shuttingDown = RPCStatus(
         .unavailable, "the server shuts down; call again and go on after the last result")
 }

@@ -93,12 +93,15 @@ final class UpsertContactsCall: CallHandler {
         answer(call)
     }
 
-    /// Answers once every contact is decided. All are taken at once, so that here `max_failures`
-    /// can stop nothing.
+    /// Answers once every contact is decided. They are taken all at once, so that `max_failures`
+    /// stops nothing here; reaching it is told by the status alone.
     private func answer(_ call: ServerCall) {
         guard let session, !isOver else { return }
         if let failure = session.failure { return end(call, RPCStatus(failure)) }
         guard session.window.isDecided else { return }
+        if options.maxFailures > 0, session.failureCount >= options.maxFailures {
+            return end(call, .tooManyFailures(session.failureCount))
+        }
         let encoder = context.encoder
         encoder.reset()
         var counter = SummaryCounter()

@@ -7,7 +7,12 @@ package import ContactsClient
 extension ColumnMapping {
     /// The contact of a record.
     package func contact(_ record: CSVRecord) throws(RejectedRecord) -> Contact {
-        if let fault = record.fault { throw RejectedRecord(fault) }
+        if var fault = record.fault {
+            if let column = fault.column, column < columns.count {
+                fault.field = columns[column].header
+            }
+            throw RejectedRecord(fault)
+        }
         var contact = Contact()
         contact.fields.reserveCapacity(columns.count)
         for index in columns.indices {

@@ -179,7 +179,8 @@ struct CSVScanner {
     private mutating func noteNUL() {
         note(
             Rejection(
-                "INVALID_UTF8", "field \(fields.count + 1) on line \(line) holds a NUL byte"))
+                "INVALID_UTF8", column: fields.count,
+                "field \(fields.count + 1) on line \(line) holds a NUL byte"))
     }
 
     private mutating func note(_ rejection: Rejection) {

@@ -9,10 +9,13 @@ package struct Rejection: Sendable, Equatable {
     package var field: String
     /// For people.
     package var message: String
+    /// The column at fault, counted from 0, while its name is not known yet.
+    var column: Int?
 
-    package init(_ reason: String, field: String = "", _ message: String) {
+    package init(_ reason: String, field: String = "", column: Int? = nil, _ message: String) {
         self.reason = reason
         self.field = field
+        self.column = column
         self.message = message
     }
 }

@@ -91,9 +91,6 @@ struct ImportCommand: AsyncParsableCommand {
     @Option(help: "The country code of phone numbers that have none, such as 1.")
     var dialCode: String?
 
-    @Flag(help: "Says what would happen and writes nothing.")
-    var dryRun = false
-
     @Option(help: ArgumentHelp("Where refused records go.", valueName: "path"))
     var rejects: String?
 
@@ -171,7 +168,6 @@ struct ImportCommand: AsyncParsableCommand {
         options.reading.mapping.matchBy = matchBy.matchBy
         options.upsert.matchBy = matchBy.matchBy
         options.upsert.writeMode = mode == .merge ? .merge : .replace
-        options.upsert.validateOnly = dryRun
         options.upsert.defaultDialCode = dialCode ?? ""
         options.streams = streams
         options.chunk = chunk
