@@ -9,7 +9,7 @@ internal import RPC
 final class GetContactsCall: CallHandler {
     private let engine: IngestEngine
     private let context: LoopContext
-    private var isAsked = false
+    private var onlyMessage = OnlyMessage()
     private var isOver = false
 
     init(engine: IngestEngine, context: LoopContext) {
@@ -18,12 +18,7 @@ final class GetContactsCall: CallHandler {
     }
 
     func messagesAvailable(_ call: ServerCall) {
-        guard !isAsked else { return }
-        guard let message = call.nextMessage() else {
-            if call.isRequestComplete { end(call, .noMessage) }
-            return
-        }
-        isAsked = true
+        guard !isOver, let message = onlyMessage.take(from: call) else { return }
         let keys: [ContactKey?]
         do throws(DecodeError) {
             keys = try message.decodeGetContacts(with: context.decoder)

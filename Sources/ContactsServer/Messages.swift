@@ -44,3 +44,29 @@ extension ServerCall {
         }
     }
 }
+
+/// The one message of a unary request, given out once the request is complete.
+struct OnlyMessage {
+    private var message: ReceivedMessage?
+    private var isTaken = false
+
+    /// Pulls what has come. Another number of messages than one ends the call as UNIMPLEMENTED
+    /// (gRPC, "Status codes and their use in gRPC").
+    mutating func take(from call: ServerCall) -> ReceivedMessage? {
+        while let next = call.nextMessage() {
+            guard message == nil else {
+                call.finish(
+                    RPCStatus(.unimplemented, "the call has more than one request message"))
+                return nil
+            }
+            message = next
+        }
+        guard call.isRequestComplete, !call.isFinished, !isTaken else { return nil }
+        guard let message else {
+            call.finish(RPCStatus(.unimplemented, "the call has no request message"))
+            return nil
+        }
+        isTaken = true
+        return message
+    }
+}

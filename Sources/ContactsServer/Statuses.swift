@@ -74,9 +74,6 @@ extension RPCStatus {
             """)
     }
 
-    /// gRPC's status codes document: a unary call without a request is UNIMPLEMENTED.
-    static let noMessage = RPCStatus(.unimplemented, "the call has no request message")
-
     static func tooManyFailures(_ count: UInt64) -> RPCStatus {
         RPCStatus(.failedPrecondition, "max_failures: \(count) contacts have failed")
     }

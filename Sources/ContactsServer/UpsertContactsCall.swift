@@ -11,6 +11,7 @@ final class UpsertContactsCall: CallHandler {
     private let engine: IngestEngine
     private let context: LoopContext
     private var options = UpsertOptions()
+    private var onlyMessage = OnlyMessage()
     private var message: ReceivedMessage?
     private var session: UpsertSession?
     private var isOver = false
@@ -21,11 +22,7 @@ final class UpsertContactsCall: CallHandler {
     }
 
     func messagesAvailable(_ call: ServerCall) {
-        guard message == nil else { return }
-        guard let message = call.nextMessage() else {
-            if call.isRequestComplete { end(call, .noMessage) }
-            return
-        }
+        guard !isOver, session == nil, let message = onlyMessage.take(from: call) else { return }
         self.message = message
         let name = call.head.metadata(Metadata.workspace) ?? Workspace.defaultName
         if let refusal = check(message) { return end(call, refusal) }

@@ -251,15 +251,6 @@ def test_a_clean_file_ends_in_0_and_leaves_no_rejects(sample, run, check):
     assert done.summary["rejects"] is None
 
 
-def test_a_dry_run_writes_nothing(sample, run, server, workspace):
-    done = run(sample(*CLEAN), "--dry-run")
-    assert done.code == 0, done.errors
-    assert done.summary["created"] == COUNT
-    assert rows(server, workspace) == []
-
-
-# ---------------------------------------------------------------------------- values by hand
-
 VALUES = """\
 email,phone,external_id,first_name,last_name,name,age:integer,score:number,subscribed:boolean,joined:timestamp,note
 one@example.com,+1 (617) 555-1212,X-1,Ann,Lee,Ann Lee,5,5,yes,2024-02-29,5
