@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 
 import pytest
 
@@ -59,8 +60,6 @@ def own_servers():
 
 @pytest.fixture
 def data_dir():
-    import shutil
-
     directory = harness.new_directory()
     yield directory
     shutil.rmtree(directory, ignore_errors=True)

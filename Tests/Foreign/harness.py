@@ -13,10 +13,13 @@ import tempfile
 import threading
 import time
 
-import grpc
-import psycopg
+# This process starts others beside a live channel, and calls nothing of the library in them.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
-from stubs import REPOSITORY, pb, rpc
+import grpc  # noqa: E402
+import psycopg  # noqa: E402
+
+from stubs import REPOSITORY, pb, rpc  # noqa: E402
 
 CONTACTSD = os.environ.get("CONTACTSD", str(REPOSITORY / ".build" / "debug" / "contactsd"))
 

@@ -12,6 +12,7 @@ import h2.errors
 import h2.events
 import h2.exceptions
 import h2.settings
+import hyperframe.frame
 
 SERVICE = "/contacts.v1.ContactService/"
 
@@ -77,6 +78,8 @@ class Connection:
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(
             validate_outbound_headers=False, normalize_outbound_headers=False,
             header_encoding="utf-8"))
+        # The library would take no frame after a GOAWAY, though open streams go on.
+        self.h2._frame_dispatch_table[hyperframe.frame.GoAwayFrame] = self._take_goaway
         self.h2.local_settings = h2.settings.Settings(initial_values={
             h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window,
             h2.settings.SettingCodes.ENABLE_PUSH: 0})
@@ -163,13 +166,15 @@ class Connection:
         self.push()
         return True
 
+    def _take_goaway(self, frame):
+        self.goaways.append((frame.error_code, frame.last_stream_id))
+        return [], []
+
     def _take(self, event):
         answer = self.answers.get(getattr(event, "stream_id", None))
-        if isinstance(event, h2.events.ConnectionTerminated):
-            self.goaways.append((event.error_code, event.last_stream_id))
-        elif answer is None:
+        if answer is None:
             return
-        elif isinstance(event, h2.events.ResponseReceived):
+        if isinstance(event, h2.events.ResponseReceived):
             answer.headers = dict(event.headers)
         elif isinstance(event, h2.events.TrailersReceived):
             answer.trailers = dict(event.headers)
