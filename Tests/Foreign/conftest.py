@@ -56,6 +56,8 @@ def own_servers():
         server.channel.close()
         if server.process.poll() is None:
             server.stop()
+        if server.owns_directory:
+            shutil.rmtree(server.data_dir, ignore_errors=True)
 
 
 @pytest.fixture

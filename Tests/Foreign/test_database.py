@@ -160,16 +160,20 @@ def _result(server):
         return None
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["a known workspace", "a new workspace"])
 @pytest.mark.parametrize("method", ["UpsertContacts", "BulkUpsert", "GetContacts"])
-def test_a_call_that_begins_during_a_short_absence_is_retried_inside(cluster, away, method):
-    email = f"{method.lower()}@short.example"
-    upsert(away.stub, [pb.Contact(email=email)])
+def test_a_call_that_begins_during_a_short_absence_is_retried_inside(
+        cluster, away, method, known):
+    """`known`: the server has met the workspace before."""
+    workspace = away.create_workspace()
+    contact = pb.Contact(email="a@short.example")
+    if known:
+        upsert(away.stub, [contact], workspace)
     calls = {
-        "UpsertContacts": lambda: upsert(
-            away.stub, [pb.Contact(email=email)]).results[0].status == UNCHANGED,
+        "UpsertContacts": lambda: upsert(away.stub, [contact], workspace).results,
         "BulkUpsert": lambda: harness.bulk(
-            away.stub, [request([pb.Contact(email=email)])]).check_ok(1),
-        "GetContacts": lambda: get(away.stub, {"email": email})[0].found,
+            away.stub, [request([contact])], workspace).check_ok(1),
+        "GetContacts": lambda: get(away.stub, {"email": contact.email}, workspace=workspace),
     }
     cluster.stop()
     back = threading.Timer(1.5, cluster.start)
