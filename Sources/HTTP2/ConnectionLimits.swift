@@ -64,6 +64,10 @@ package struct ConnectionLimits: Sendable {
     /// frames stay rare. A window must be larger than this plus the largest message.
     package static let streamCreditStepByteCount = 32 * 1024
 
+    /// A client that was answered before it had sent everything gets so long to finish by itself.
+    /// Some (curl 7.88) take the reset that comes right behind the answer for a failure.
+    package static let earlyEndGrace: TimeAmount = .milliseconds(250)
+
     /// After the first GOAWAY of a drain the second waits for a PING's round trip, at most this.
     package static let drainNotice: TimeAmount = .seconds(1)
 

@@ -11,6 +11,8 @@ final class EventSink {
     var events: [Event] = []
     /// Streams which nghttp2 has let go; their bodies are released after it returned.
     var closedStreams: [StreamID] = []
+    /// Streams that the server has answered in full while the client was still sending.
+    var earlyEnds: [StreamID] = []
     var flood: FloodGuard
     var sawPingAnswer = false
 

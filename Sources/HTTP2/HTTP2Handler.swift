@@ -120,6 +120,15 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
         }
         isPumping = false
         if hasMore, state == .open { schedulePump() }
+        if session.hasEarlyEnds { scheduleEarlyEnds(session.takeEarlyEnds()) }
+    }
+
+    private func scheduleEarlyEnds(_ streams: [StreamID]) {
+        context?.eventLoop.assumeIsolated().scheduleTask(in: ConnectionLimits.earlyEndGrace) {
+            [weak self] in
+            guard let self, self.state == .open else { return }
+            self.session.stopEarlyEnds(streams)
+        }
     }
 
     /// Sending may bring events, and these may bring more to send.

@@ -235,6 +235,20 @@ package final class Session {
         submitted()
     }
 
+    var hasEarlyEnds: Bool { !sink.earlyEnds.isEmpty }
+
+    func takeEarlyEnds() -> [StreamID] {
+        defer { sink.earlyEnds = [] }
+        return sink.earlyEnds
+    }
+
+    /// Resets those of the streams on which the client is still sending, without an error.
+    func stopEarlyEnds(_ streams: [StreamID]) {
+        for stream in streams where nghttp2_session_get_stream_remote_close(session, stream) == 0 {
+            reset(stream, .noError)
+        }
+    }
+
     // Credit.
 
     /// These bytes, of whatever stream, no longer count in the connection's window. To be called

@@ -130,13 +130,12 @@ private func onFrameSent(
             if code != ErrorCode.noError.rawValue { sink.flood.provokedReset() }
         case NGHTTP2_HEADERS.rawValue:
             // A server that answered in full before the request's end asks the client to stop
-            // sending, without an error (RFC 9113 section 8.1).
+            // sending, without an error (RFC 9113 section 8.1); see `Session.stopEarlyEnds`.
             let endStream = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
             if endStream, sink.role == .server,
                 nghttp2_session_get_stream_remote_close(session, header.stream_id) == 0
             {
-                let noError = ErrorCode.noError.rawValue
-                _ = nghttp2_submit_rst_stream(session, 0, header.stream_id, noError)
+                sink.earlyEnds.append(header.stream_id)
             }
         default: break
         }

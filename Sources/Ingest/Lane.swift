@@ -5,13 +5,13 @@
 // refuses is cut down by halves until the one contact that it refuses stands alone.
 
 internal import Contacts
-internal import Glibc
 internal import Logging
 internal import Postgres
 
 /// Runs on the lane's thread; made there and never handed out.
 struct Lane {
-    /// How long a lane waits for a database that is away before it gives its blocks up.
+    /// How long a lane waits for a database that is away before it gives its blocks up. What comes
+    /// later in the same absence is tried once.
     static let patience = Duration.seconds(30)
     /// Lost races and deadlocks before they count as a refusal. Each try holds more locks than the
     /// first, so that two are rare.
@@ -23,6 +23,7 @@ struct Lane {
     let logger: Logger
     private let batch = UpsertBatch()
     private var upsert: (connection: Connection, statements: ContactUpsert)?
+    private var awaySince: ContinuousClock.Instant?
     private var random = SystemRandomNumberGenerator()
 
     init(queue: LaneQueue, conninfo: String, number: Int, logger: Logger) {
@@ -78,15 +79,17 @@ struct Lane {
     /// - Returns: The end of those that are decided.
     private mutating func commit(_ range: Range<Int>) throws(IngestFailure) -> Int {
         var races = 0
-        let start = ContinuousClock.now
         var pause = Duration.milliseconds(50)
         while true {
-            switch attempt(range, contended: races > 0) {
+            let attempt = attempt(range, contended: races > 0)
+            if case .away = attempt {} else { awaySince = nil }
+            switch attempt {
             case .committed(let end):
                 return end
             case .lostRace where races < Self.raceLimit:
                 races += 1
-                sleep(.milliseconds(Int.random(in: 1...(5 * races), using: &random)))
+                WorkerThread.sleep(
+                    .milliseconds(Int.random(in: 1...(5 * races), using: &random)))
             case .lostRace, .refused:
                 guard range.count > 1 else {
                     batch.reject(range.lowerBound)
@@ -96,11 +99,13 @@ struct Lane {
             case .outcomeUnknown:
                 throw IngestFailure.outcomeUnknown
             case .away(let sqlstate):
-                guard ContinuousClock.now - start < Self.patience else {
+                let since = awaySince ?? .now
+                awaySince = since
+                guard ContinuousClock.now - since < Self.patience, !queue.isClosed else {
                     if let sqlstate { throw IngestFailure.databaseRefuses(sqlstate: sqlstate) }
                     throw IngestFailure.databaseAway
                 }
-                sleep(pause * Double.random(in: 0.5...1, using: &random))
+                WorkerThread.sleep(pause * Double.random(in: 0.5...1, using: &random))
                 pause = min(pause * 2, .seconds(2))
             case .broken(let sqlstate):
                 throw IngestFailure.databaseRefuses(sqlstate: sqlstate)
@@ -152,9 +157,11 @@ struct Lane {
         if error.isConnectionLoss || upsert == nil {
             upsert?.connection.close()
             upsert = nil
-            logger.warning(
-                "lane lost its connection",
-                metadata: ["lane": "\(number)", "error": "\(error)"])
+            if awaySince == nil {
+                logger.warning(
+                    "lane has no connection, trying again",
+                    metadata: ["lane": "\(number)", "error": "\(error)"])
+            }
             return isCommitting ? .outcomeUnknown : .away(sqlstate: nil)
         }
         rollBack()
@@ -177,11 +184,5 @@ struct Lane {
             upsert?.connection.close()
             upsert = nil
         }
-    }
-
-    private func sleep(_ duration: Duration) {
-        let (seconds, attoseconds) = duration.components
-        var time = timespec(tv_sec: Int(seconds), tv_nsec: Int(attoseconds / 1_000_000_000))
-        nanosleep(&time, nil)
     }
 }

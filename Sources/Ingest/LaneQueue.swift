@@ -68,6 +68,9 @@ package final class LaneQueue: Sendable {
         condition.unlock(withValue: true)
     }
 
+    /// Whether nothing more will come: the server stops.
+    var isClosed: Bool { state.withLockedValue { $0.isClosed } }
+
     /// Lets the lane finish what waits and then stop.
     package func close() {
         condition.lock()

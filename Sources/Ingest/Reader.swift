@@ -20,7 +20,11 @@ package enum ReaderError: Error {
 }
 
 final class Reader: Sendable {
-    private typealias Job = @Sendable (Result<Connection, ReaderError>) -> Connection?
+    private struct Job {
+        /// Queries and completes; what it throws is for the reader.
+        let run: @Sendable (Connection) throws -> Void
+        let fail: @Sendable (ReaderError) -> Void
+    }
 
     private struct State {
         var jobs: Deque<Job> = []
@@ -29,6 +33,9 @@ final class Reader: Sendable {
 
     /// Look-ups that may wait; each holds a caller's keys.
     static let waitingLimit = 1024
+    /// How long look-ups wait for a database that is away; those that come later in the same
+    /// absence are tried once.
+    static let patience = Duration.seconds(30)
 
     private let condition = ConditionLock(value: false)
     private let state = NIOLockedValueBox(State())
@@ -40,24 +47,13 @@ final class Reader: Sendable {
         self.logger = logger
     }
 
-    /// Runs a query; a connection that broke is opened again once.
+    /// Runs a query; it is run again when the connection breaks.
     func read<Value: Sendable>(
         _ query: @escaping @Sendable (Connection) throws -> Value,
         completion: @escaping @Sendable (Result<Value, ReaderError>) -> Void
     ) {
-        let isAccepted = enqueue { connection in
-            switch connection {
-            case .failure(let error):
-                completion(.failure(error))
-                return nil
-            case .success(let connection):
-                return Self.run(query, connection, completion)
-            }
-        }
-        if !isAccepted { completion(.failure(.overloaded)) }
-    }
-
-    private func enqueue(_ job: @escaping Job) -> Bool {
+        let job = Job(
+            run: { completion(.success(try query($0))) }, fail: { completion(.failure($0)) })
         condition.lock()
         let isAccepted = state.withLockedValue { state in
             guard !state.isClosed, state.jobs.count < Self.waitingLimit else { return false }
@@ -65,29 +61,7 @@ final class Reader: Sendable {
             return true
         }
         condition.unlock(withValue: true)
-        return isAccepted
-    }
-
-    private static func run<Value>(
-        _ query: (Connection) throws -> Value, _ connection: Connection,
-        _ completion: (Result<Value, ReaderError>) -> Void
-    ) -> Connection? {
-        do {
-            completion(.success(try query(connection)))
-            return connection
-        } catch let error as PostgresError where error.isConnectionLoss {
-            completion(.failure(.databaseAway))
-        } catch let error as PostgresError {
-            completion(.failure(.refused(sqlstate: error.sqlstate ?? "?????")))
-            if connection.isHealthy { return connection }
-        } catch is LookupTooLarge {
-            completion(.failure(.tooLarge))
-            return connection
-        } catch {
-            completion(.failure(.refused(sqlstate: "?????")))
-        }
-        connection.close()
-        return nil
+        if !isAccepted { completion(.failure(.overloaded)) }
     }
 
     func close() {
@@ -99,30 +73,68 @@ final class Reader: Sendable {
     /// Serves look-ups until it is closed. Runs on the reader's thread.
     func run() {
         var connection: Connection?
+        var awaySince: ContinuousClock.Instant?
         while true {
             condition.lock(whenValue: true)
-            let (job, isClosed) = state.withLockedValue { ($0.jobs.popFirst(), $0.isClosed) }
-            condition.unlock(withValue: isClosed || state.withLockedValue { !$0.jobs.isEmpty })
-            guard let job else { break }
-            if let open = connection, !open.isHealthy {
-                open.close()
-                connection = nil
+            let (job, goesOn) = state.withLockedValue { state in
+                (state.jobs.popFirst(), state.isClosed || !state.jobs.isEmpty)
             }
-            connection = job(open(connection))
+            condition.unlock(withValue: goesOn)
+            guard let job else { break }
+            serve(job, &connection, &awaySince)
         }
         connection?.close()
     }
 
-    private func open(_ connection: Connection?) -> Result<Connection, ReaderError> {
-        if let connection { return .success(connection) }
-        do throws(PostgresError) {
-            return .success(
-                try Connection(
-                    conninfo: conninfo, applicationName: "contactsd reader",
-                    settings: [("jit", "off"), ("statement_timeout", "60s"), ("timezone", "UTC")]))
-        } catch {
-            logger.warning("reader has no connection", metadata: ["error": "\(error)"])
-            return .failure(.databaseAway)
+    private func serve(
+        _ job: Job, _ connection: inout Connection?, _ awaySince: inout ContinuousClock.Instant?
+    ) {
+        var pause = Duration.milliseconds(50)
+        while true {
+            do {
+                connection = reuse(connection)
+                let open = try connection ?? connect()
+                connection = open
+                try job.run(open)
+                awaySince = nil
+                return
+            } catch let error as PostgresError where error.isConnectionLoss || connection == nil {
+                if awaySince == nil {
+                    logger.warning(
+                        "reader has no connection, trying again", metadata: ["error": "\(error)"])
+                }
+                connection?.close()
+                connection = nil
+                let since = awaySince ?? .now
+                awaySince = since
+                let isClosed = state.withLockedValue { $0.isClosed }
+                guard ContinuousClock.now - since < Self.patience, !isClosed else {
+                    return job.fail(.databaseAway)
+                }
+                WorkerThread.sleep(pause)
+                pause = min(pause * 2, .seconds(1))
+            } catch let error as PostgresError {
+                return job.fail(.refused(sqlstate: error.sqlstate ?? "?????"))
+            } catch is LookupTooLarge {
+                return job.fail(.tooLarge)
+            } catch {
+                return job.fail(.refused(sqlstate: "?????"))
+            }
         }
+    }
+
+    /// The connection that is open, if it still works.
+    private func reuse(_ connection: Connection?) -> Connection? {
+        guard let connection, connection.isHealthy else {
+            connection?.close()
+            return nil
+        }
+        return connection
+    }
+
+    private func connect() throws(PostgresError) -> Connection {
+        try Connection(
+            conninfo: conninfo, applicationName: "contactsd reader",
+            settings: [("jit", "off"), ("statement_timeout", "60s"), ("timezone", "UTC")])
     }
 }

@@ -33,6 +33,13 @@ final class WorkerThread: Sendable {
         if let thread { pthread_join(thread, nil) }
     }
 
+    /// Blocks the calling thread.
+    static func sleep(_ duration: Duration) {
+        let (seconds, attoseconds) = duration.components
+        var time = timespec(tv_sec: Int(seconds), tv_nsec: Int(attoseconds / 1_000_000_000))
+        nanosleep(&time, nil)
+    }
+
     private final class Start: Sendable {
         let body: @Sendable () -> Void
 
