@@ -74,6 +74,7 @@ let package = Package(
             dependencies: [
                 "Contacts", "RPC", "HTTP2",
                 .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],

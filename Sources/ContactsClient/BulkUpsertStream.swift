@@ -6,6 +6,7 @@
 public import Contacts
 internal import DequeModule
 internal import NIOCore
+internal import RPC
 
 /// A bulk upsert under way.
 ///
@@ -39,7 +40,7 @@ public final class BulkUpsertStream: Sendable {
 
     /// Sends contacts as one message. Suspends while the server has not room for more.
     ///
-    /// - Throws: `ClientError` once the call has ended.
+    /// - Throws: `ClientError` once the call has ended, or after `finish`.
     public func send(_ contacts: [Contact]) async throws {
         var message = RequestEncoder()
         message.append(contacts)
@@ -53,6 +54,7 @@ public final class BulkUpsertStream: Sendable {
         let bytes = message.bytes
         try await waiting { fields -> Result<Void, ClientError>? in
             if let end = fields.end { return .failure(end ?? .endedEarly) }
+            if fields.isFinished { return .failure(.sentAfterFinish) }
             guard fields.unsentByteCount < UpsertState.unsentByteLimit else { return nil }
             fields.unsentByteCount += bytes.count
             return .success(())
@@ -63,6 +65,7 @@ public final class BulkUpsertStream: Sendable {
 
     /// Says that no more contacts come. The server answers what it has and ends the call.
     public func finish() {
+        state.change { $0.isFinished = true }
         let exchange = exchange
         eventLoop.execute { exchange.value.finish() }
     }
@@ -127,6 +130,10 @@ public final class BulkUpsertStream: Sendable {
 }
 
 extension ClientError {
+    fileprivate static var sentAfterFinish: ClientError {
+        ClientError(RPCStatus(.failedPrecondition, "contacts are sent after finish()"))
+    }
+
     fileprivate static var endedEarly: ClientError {
         .unavailable("the server ended the call before everything was sent")
     }

@@ -5,6 +5,7 @@
 
 @_exported public import Contacts
 internal import HTTP2
+internal import NIOConcurrencyHelpers
 internal import NIOCore
 internal import NIOPosix
 internal import RPC
@@ -65,46 +66,39 @@ public final class ContactsClient: Sendable {
     ///   does not speak HTTP/2 within ten seconds.
     public static func connect(_ configuration: Configuration) async throws -> ContactsClient {
         let address = "\(configuration.host):\(configuration.port)"
-        let loop = MultiThreadedEventLoopGroup.singleton.next()
-        let ready = loop.makePromise(of: Void.self)
-        let installed = loop.makePromise(of: NIOLoopBound<ClientConnection>.self)
+        let attempts = ConnectionAttempts()
         let channel: any Channel
         do {
-            channel = try await ClientBootstrap(group: loop)
+            channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
                 .connectTimeout(connectTimeout)
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
-                        let connection = try ClientConnection.install(
-                            on: channel, authority: address
-                        ) { change in
-                            switch change {
-                            case .ready: ready.succeed()
-                            case .closed: ready.fail(ChannelError.alreadyClosed)
-                            case .goingAway: break
-                            }
-                        }
-                        installed.succeed(NIOLoopBound(connection, eventLoop: channel.eventLoop))
+                        try attempts.begin(on: channel, authority: address)
                     }
                 }
                 .connect(host: configuration.host, port: configuration.port).get()
         } catch {
-            ready.fail(error)
-            installed.fail(error)
             throw ClientError.unavailable("no connection to \(address): \(error)")
         }
-        let timeout = loop.scheduleTask(in: connectTimeout) {
-            ready.fail(ChannelError.connectTimeout(connectTimeout))
+        guard let attempt = attempts[channel] else {
+            throw ClientError.unavailable("no connection to \(address)")
+        }
+        let timeout = channel.eventLoop.scheduleTask(in: connectTimeout) {
+            attempt.ready.fail(ChannelError.connectTimeout(connectTimeout))
         }
         do {
-            try await ready.futureResult.get()
+            try await attempt.ready.futureResult.get()
         } catch {
             channel.close(promise: nil)
             throw ClientError.unavailable("\(address) does not answer as an HTTP/2 server")
         }
         timeout.cancel()
         return ContactsClient(
-            channel: channel, connection: try await installed.futureResult.get(),
-            workspace: configuration.workspace)
+            channel: channel, connection: attempt.connection, workspace: configuration.workspace)
+    }
+
+    deinit {
+        channel.close(promise: nil)
     }
 
     /// Begins a bulk upsert: any number of contacts, a result for each.
@@ -136,7 +130,7 @@ public final class ContactsClient: Sendable {
     ) async throws -> (results: [ContactResult], summary: UpsertSummary) {
         let response = try await unary(
             "UpsertContacts", RequestEncoder.upsertContacts(contacts, options))
-        return try response.withUnsafeReadableBytes { try ResponseDecoder().upsertContacts($0) }
+        return try decoding(response) { try ResponseDecoder().upsertContacts($0) }
     }
 
     /// Looks contacts up, up to 10,000 at once.
@@ -145,7 +139,7 @@ public final class ContactsClient: Sendable {
     /// - Throws: `ClientError`.
     public func getContacts(_ keys: [ContactKey]) async throws -> [ContactRecord?] {
         let response = try await unary("GetContacts", RequestEncoder.getContacts(keys))
-        return try response.withUnsafeReadableBytes { try ResponseDecoder().getContacts($0) }
+        return try decoding(response) { try ResponseDecoder().getContacts($0) }
     }
 
     /// Ends the connection once its calls have ended.
@@ -172,6 +166,16 @@ public final class ContactsClient: Sendable {
         return try await promise.futureResult.get()
     }
 
+    private func decoding<Value>(
+        _ response: ByteBuffer, _ decode: (UnsafeRawBufferPointer) throws -> Value
+    ) throws(ClientError) -> Value {
+        do {
+            return try response.withUnsafeReadableBytes(decode)
+        } catch {
+            throw ClientError(RPCStatus(.internal, "the server's message is malformed"))
+        }
+    }
+
     /// Runs something on the connection's loop; its status becomes the caller's error.
     private func onLoop<Value: Sendable>(
         _ body: @escaping @Sendable () throws -> Value
@@ -183,6 +187,34 @@ public final class ContactsClient: Sendable {
         } catch {
             throw ClientError.unavailable("the connection is closed")
         }
+    }
+}
+
+/// The connections of one `connect`: a name may have several addresses, each tried on a channel of
+/// its own, of which one is chosen.
+private final class ConnectionAttempts: Sendable {
+    struct Attempt: Sendable {
+        let connection: NIOLoopBound<ClientConnection>
+        /// Succeeds when the server's settings have come.
+        let ready: EventLoopPromise<Void>
+    }
+
+    private let attempts = NIOLockedValueBox<[ObjectIdentifier: Attempt]>([:])
+
+    subscript(channel: any Channel) -> Attempt? {
+        attempts.withLockedValue { $0[ObjectIdentifier(channel)] }
+    }
+
+    func begin(on channel: any Channel, authority: String) throws {
+        let ready = channel.eventLoop.makePromise(of: Void.self)
+        // A channel that never connects is never opened, so its end is not told by the connection.
+        channel.closeFuture.whenComplete { _ in ready.fail(ChannelError.alreadyClosed) }
+        let connection = try ClientConnection.install(on: channel, authority: authority) { change in
+            if change == .ready { ready.succeed() }
+        }
+        let attempt = Attempt(
+            connection: NIOLoopBound(connection, eventLoop: channel.eventLoop), ready: ready)
+        attempts.withLockedValue { $0[ObjectIdentifier(channel)] = attempt }
     }
 }
 

@@ -13,6 +13,8 @@ final class UpsertState: Sendable {
         var summary: UpsertSummary?
         /// How the call ended; `.some(nil)` is OK.
         var end: ClientError??
+        /// No more contacts may be sent.
+        var isFinished = false
         /// Bytes that the caller has sent and the connection has not.
         var unsentByteCount = 0
         /// Tasks that wait: each looks at the fields and, if it has what it needs, gives what

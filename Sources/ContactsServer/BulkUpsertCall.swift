@@ -37,6 +37,7 @@ final class BulkUpsertCall: CallHandler {
 
     private var state = State.opening
     private let engine: IngestEngine
+    private let budget: ReceiveBudget
     private let context: LoopContext
     private var options = UpsertOptions()
     private var session: UpsertSession?
@@ -47,8 +48,9 @@ final class BulkUpsertCall: CallHandler {
     private var isProgressScheduled = false
     private var isPumpScheduled = false
 
-    init(engine: IngestEngine, context: LoopContext) {
+    init(engine: IngestEngine, budget: ReceiveBudget, context: LoopContext) {
         self.engine = engine
+        self.budget = budget
         self.context = context
     }
 
@@ -142,7 +144,7 @@ final class BulkUpsertCall: CallHandler {
         context.advanceClock()
         options.importID = context.nextID().description
         let session = UpsertSession(
-            engine: engine, context: context, eventLoop: call.eventLoop,
+            engine: engine, budget: budget, context: context, eventLoop: call.eventLoop,
             plan: WritePlan(workspace: workspace, options: options), rules: rules,
             onSettled: { [weak self, weak call] in
                 guard let self, let call else { return }
@@ -190,6 +192,7 @@ final class BulkUpsertCall: CallHandler {
                     """))
         }
         session.takeMessage()
+        call.discharge(message.creditByteCount)
         credits.append((session.window.next - 1, message.creditByteCount))
         checkFailureLimit(session)
     }

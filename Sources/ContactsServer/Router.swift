@@ -10,11 +10,13 @@ struct Router: CallRouter {
     private static let service = "/contacts.v1.ContactService/"
 
     private let engine: IngestEngine
+    private let budget: ReceiveBudget
     /// One a loop, made when the loop gets its first call.
     private let contexts = ThreadSpecificVariable<LoopContext>()
 
-    init(engine: IngestEngine) {
+    init(engine: IngestEngine, budget: ReceiveBudget) {
         self.engine = engine
+        self.budget = budget
     }
 
     func handler(for head: RequestHead, call: ServerCall) -> (any CallHandler)? {
@@ -23,8 +25,9 @@ struct Router: CallRouter {
         case "BulkUpsert":
             // Before any message: a caller may wait for them before it sends one.
             call.sendHeaders()
-            return BulkUpsertCall(engine: engine, context: context())
-        case "UpsertContacts": return UpsertContactsCall(engine: engine, context: context())
+            return BulkUpsertCall(engine: engine, budget: budget, context: context())
+        case "UpsertContacts":
+            return UpsertContactsCall(engine: engine, budget: budget, context: context())
         case "GetContacts": return GetContactsCall(engine: engine, context: context())
         default: return nil
         }

@@ -29,7 +29,10 @@ extension RPCStatus {
         case .databaseAway:
             self.init(
                 .unavailable,
-                "the database is away; contacts without a result were not stored, send them again")
+                """
+                the database is away; contacts without a result may be stored or not, send them \
+                again
+                """)
         case .outcomeUnknown:
             self.init(
                 .unavailable,
@@ -41,8 +44,8 @@ extension RPCStatus {
             self.init(
                 .unavailable,
                 """
-                the database takes no contacts (SQLSTATE \(sqlstate)); those without a result \
-                were not stored
+                the database takes no contacts (SQLSTATE \(sqlstate)); those without a result may \
+                be stored or not
                 """)
         }
     }

@@ -9,6 +9,7 @@ internal import RPC
 
 final class UpsertContactsCall: CallHandler {
     private let engine: IngestEngine
+    private let budget: ReceiveBudget
     private let context: LoopContext
     private var options = UpsertOptions()
     private var onlyMessage = OnlyMessage()
@@ -16,8 +17,9 @@ final class UpsertContactsCall: CallHandler {
     private var session: UpsertSession?
     private var isOver = false
 
-    init(engine: IngestEngine, context: LoopContext) {
+    init(engine: IngestEngine, budget: ReceiveBudget, context: LoopContext) {
         self.engine = engine
+        self.budget = budget
         self.context = context
     }
 
@@ -76,7 +78,7 @@ final class UpsertContactsCall: CallHandler {
             (try? message.decodeUpsertContacts(with: context.decoder)) != nil
         else { return }
         let session = UpsertSession(
-            engine: engine, context: context, eventLoop: call.eventLoop,
+            engine: engine, budget: budget, context: context, eventLoop: call.eventLoop,
             plan: WritePlan(workspace: workspace, options: options), rules: rules,
             onSettled: { [weak self, weak call] in
                 guard let self, let call else { return }
@@ -84,6 +86,7 @@ final class UpsertContactsCall: CallHandler {
             })
         self.session = session
         session.takeMessage()
+        call.discharge(message.creditByteCount)
         context.advanceClock()
         options.importID = context.nextID().description
         session.handOver()

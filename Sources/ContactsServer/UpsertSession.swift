@@ -7,6 +7,7 @@
 internal import Contacts
 internal import Ingest
 internal import NIOCore
+internal import RPC
 
 final class UpsertSession {
     /// Answers, and the contacts that still have none.
@@ -17,6 +18,7 @@ final class UpsertSession {
     private(set) var failure: IngestFailure?
 
     private let engine: IngestEngine
+    private let budget: ReceiveBudget
     private let context: LoopContext
     private let eventLoop: any EventLoop
     private let plan: WritePlan
@@ -26,10 +28,12 @@ final class UpsertSession {
     private var onSettled: (() -> Void)?
 
     init(
-        engine: IngestEngine, context: LoopContext, eventLoop: any EventLoop, plan: WritePlan,
+        engine: IngestEngine, budget: ReceiveBudget, context: LoopContext, eventLoop: any EventLoop,
+        plan: WritePlan,
         rules: ContactRules, onSettled: @escaping () -> Void
     ) {
         self.engine = engine
+        self.budget = budget
         self.context = context
         self.eventLoop = eventLoop
         self.plan = plan
@@ -65,22 +69,29 @@ final class UpsertSession {
         if blocks[lane] == nil { blocks[lane] = RowBlock(plan: plan) }
         blocks[lane]?.append(
             context.contact, sequence: sequence, id: context.nextID(), keyHash: hash)
+        if let block = blocks[lane], block.isFull { handOver(to: lane) }
     }
 
     /// Gives the lanes what was taken since the last time.
     func handOver() {
-        for lane in blocks.indices {
-            guard let block = blocks[lane].take() else { continue }
-            let session = NIOLoopBound(self, eventLoop: eventLoop)
-            let eventLoop = eventLoop
-            let work = LaneWork(block: block) { outcome in
-                eventLoop.execute { session.value.settle(outcome) }
-            }
-            engine.add(work, to: lane)
-        }
+        for lane in blocks.indices { handOver(to: lane) }
     }
 
-    private func settle(_ outcome: BlockOutcome) {
+    /// What a lane holds counts in the budget until it is decided, whatever becomes of the call.
+    private func handOver(to lane: Int) {
+        guard let block = blocks[lane].take() else { return }
+        let byteCount = block.byteCount
+        budget.charge(byteCount)
+        let session = NIOLoopBound(self, eventLoop: eventLoop)
+        let eventLoop = eventLoop
+        let work = LaneWork(block: block) { outcome in
+            eventLoop.execute { session.value.settle(outcome, byteCount) }
+        }
+        engine.add(work, to: lane)
+    }
+
+    private func settle(_ outcome: BlockOutcome, _ byteCount: Int) {
+        budget.charge(-byteCount)
         var errors = outcome.errors[...]
         for (index, entry) in outcome.entries.enumerated() {
             if let (place, error) = errors.first, place == index {

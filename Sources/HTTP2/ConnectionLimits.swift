@@ -15,7 +15,7 @@ package struct ConnectionLimits: Sendable {
 
     /// What all streams of a connection may have in flight. Large enough that one slow stream does
     /// not stop the others, and for 160 MB/s at a round trip of 50 ms.
-    package var connectionWindowByteCount = 16 * 1024 * 1024
+    package var connectionWindowByteCount = 4 * 1024 * 1024
 
     /// Name + value + 32 for each field (RFC 9113 section 6.5.2). nghttp2 announces the limit but
     /// does not enforce it; `EventSink` does.

@@ -14,6 +14,9 @@ internal import Postgres
 /// Another transaction wrote one of the contacts between the look-up and the write.
 struct LostRace: Error {}
 
+/// The contacts that a transaction has to look up do not fit into its memory; fewer at once will.
+struct TooLarge: Error {}
+
 struct ContactUpsert {
     /// Settings of a lane's connection. Plans are chosen once and must stay right while the table
     /// grows from nothing, so every way but the index is switched off; jit costs more than it gives
@@ -34,8 +37,13 @@ struct ContactUpsert {
     /// Custom fields larger than this are looked up one by one when they are needed, so that a
     /// transaction over ten thousand large contacts does not hold them all.
     private static let fieldsByteLimit = 1000
-    /// A transaction whose rows have grown past this is cut.
-    private static let memoryByteLimit = 32 * 1024 * 1024
+    /// Identifiers looked up by one query: its result stays small, and the next one may not be
+    /// needed when the contacts found are large.
+    private static let keysPerLookUp = 1000
+    /// A transaction that looks up more than this is cut before it begins.
+    private static let lookUpByteLimit = 32 * 1024 * 1024
+    /// A transaction whose rows have grown past this is cut where it stands.
+    private static let memoryByteLimit = 64 * 1024 * 1024
 
     private let connection: Connection
     private var parameters = Parameters()
@@ -85,7 +93,7 @@ struct ContactUpsert {
         CROSS JOIN LATERAL (
             SELECT id, xmin, email, phone, external_id, name, first_name, last_name,
                 CASE WHEN pg_column_size(fields) <= \(fieldsByteLimit) THEN fields END,
-                field_kinds
+                CASE WHEN pg_column_size(fields) <= \(fieldsByteLimit) THEN field_kinds END
             FROM contacts
             WHERE workspace_id = $1 AND \(column) = k.key AND unique_by & \(uniqueBit) <> 0
             \(fence)
@@ -165,9 +173,9 @@ struct ContactUpsert {
             keys.removeAll()
             while end < batch.order.count {
                 let entry = batch.identifiers.entries[Int(batch.order[end])]
-                guard entry.field == first.field, entry.workspaceID == first.workspaceID else {
-                    break
-                }
+                guard entry.field == first.field, entry.workspaceID == first.workspaceID,
+                    end - start < Self.keysPerLookUp
+                else { break }
                 keys.append(
                     UnsafeRawBufferPointer(
                         start: batch.memory.base + entry.offset, count: entry.count
@@ -179,14 +187,17 @@ struct ContactUpsert {
             parameters.append(keys)
             let name = "\(locking ? "lock" : "look_up")_\(first.field.wireName)"
             let found = try connection.execute(prepared: name, parameters)
-            add(found, to: batch, from: start, workspaceID: first.workspaceID)
+            try add(found, to: batch, from: start, workspaceID: first.workspaceID)
+            guard batch.memory.count <= Self.lookUpByteLimit || batch.isSingle else {
+                throw TooLarge()
+            }
             start = end
         }
     }
 
     private func add(
         _ found: QueryResult, to batch: UpsertBatch, from start: Int, workspaceID: Int32
-    ) {
+    ) throws(LostRace) {
         guard found.rowCount > 0,
             let workspace = batch.plans.first(where: { $0.workspace.id == workspaceID })?.workspace
         else { return }
@@ -197,7 +208,7 @@ struct ContactUpsert {
                 RowLayout.load(
                     $0.baseAddress ?? UnsafeRawPointer(batch.memory.base), 0, as: UInt32.self)
             }
-            batch.addExisting(
+            try batch.addExisting(
                 owning: batch.order[start + Int(ordinal) - 1], id: id, version: version,
                 workspace: workspace, lacksFields: found.isNull(row, 9)
             ) {

@@ -24,6 +24,8 @@ struct Lane {
     private let batch = UpsertBatch()
     private var upsert: (connection: Connection, statements: ContactUpsert)?
     private var awaySince: ContinuousClock.Instant?
+    /// Items of a transaction; fewer once the contacts of a batch have proved to be large.
+    private var sizeLimit = 0
     private var random = SystemRandomNumberGenerator()
 
     init(queue: LaneQueue, conninfo: String, number: Int, logger: Logger) {
@@ -37,24 +39,34 @@ struct Lane {
     mutating func run() {
         while let works = queue.take() {
             batch.load(works)
+            // The batch has the rows now; the blocks may go.
+            let receipts = works.map { Receipt(count: $0.block.contactCount, deliver: $0.deliver) }
+            sizeLimit = batch.items.count
             var failure: IngestFailure?
             var done = 0
             while done < batch.items.count, failure == nil {
                 do throws(IngestFailure) {
-                    done = try commit(done..<batch.items.count)
+                    done = try commit(done..<min(done + sizeLimit, batch.items.count))
                 } catch {
                     failure = error
                 }
             }
-            deliver(works, decided: done, failure)
+            deliver(receipts, decided: done, failure)
+            batch.release()
         }
         upsert?.connection.close()
     }
 
-    private func deliver(_ works: [LaneWork], decided: Int, _ failure: IngestFailure?) {
+    /// Whom to tell of how many items.
+    private struct Receipt {
+        let count: Int
+        let deliver: @Sendable (BlockOutcome) -> Void
+    }
+
+    private func deliver(_ receipts: [Receipt], decided: Int, _ failure: IngestFailure?) {
         var first = 0
-        for work in works {
-            let end = first + work.block.contactCount
+        for receipt in receipts {
+            let end = first + receipt.count
             var outcome = BlockOutcome()
             let decidedEnd = min(end, max(decided, first))
             outcome.entries.reserveCapacity(decidedEnd - first)
@@ -69,7 +81,7 @@ struct Lane {
                 }
             }
             if decidedEnd < end { outcome.failure = failure }
-            work.deliver(outcome)
+            receipt.deliver(outcome)
             first = end
         }
     }
@@ -92,10 +104,13 @@ struct Lane {
                     .milliseconds(Int.random(in: 1...(5 * races), using: &random)))
             case .lostRace, .refused:
                 guard range.count > 1 else {
-                    batch.reject(range.lowerBound)
+                    batch.reject(range.lowerBound, races: races >= Self.raceLimit)
                     return range.upperBound
                 }
-                return try commit(range.lowerBound..<(range.lowerBound + range.count / 2))
+                return try commit(range.prefix(range.count / 2))
+            case .tooLarge:
+                sizeLimit = max(1, range.count / 2)
+                return try commit(range.prefix(sizeLimit))
             case .outcomeUnknown:
                 throw IngestFailure.outcomeUnknown
             case .away(let sqlstate):
@@ -120,6 +135,8 @@ struct Lane {
         case lostRace
         /// The data is refused.
         case refused
+        /// The contacts need more memory than a transaction has.
+        case tooLarge
         /// The connection broke while COMMIT was under way.
         case outcomeUnknown
         /// No connection, or the database is full or read-only: try again later.
@@ -142,7 +159,7 @@ struct Lane {
             return recover(from: error, isCommitting: isCommitting)
         } catch {
             rollBack()
-            return .lostRace
+            return error is TooLarge ? .tooLarge : .lostRace
         }
     }
 
@@ -168,12 +185,17 @@ struct Lane {
         if error.isTransient || error.isUniqueViolation { return .lostRace }
         logger.warning(
             "transaction refused", metadata: ["lane": "\(number)", "error": "\(error)"])
-        if error.isDataError { return .refused }
         let sqlstate = error.sqlstate ?? "?????"
+        // Classes 22, 23: data. P0: raised by a trigger. 44: a view's check. 54: over a limit.
+        let isRefusal = error.isDataError || ["P0", "44", "54"].contains(sqlstate.prefix(2))
+        if isRefusal { return .refused }
         // 53: insufficient resources, such as a full disk. 25006: read-only. 57014: timeout.
         if sqlstate.hasPrefix("53") || sqlstate == "25006" || sqlstate == "57014" {
             return .away(sqlstate: sqlstate)
         }
+        // Whatever it is, it may hang on this connection.
+        upsert?.connection.close()
+        upsert = nil
         return .broken(sqlstate: sqlstate)
     }
 

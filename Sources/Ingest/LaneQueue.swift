@@ -104,7 +104,7 @@ package final class LaneQueue: Sendable {
                 contactCount <= transactionContactLimit && byteCount <= transactionByteLimit
                 && !plans.contains { $0.conflicts(with: block.plan) }
             guard taken.isEmpty || fits else { break }
-            if plans.last != block.plan { plans.append(block.plan) }
+            if !plans.contains(block.plan) { plans.append(block.plan) }
             taken.append(waiting.removeFirst())
         }
         return taken

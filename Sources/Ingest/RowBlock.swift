@@ -48,6 +48,12 @@ package struct RowBlock: Sendable {
     package var contactCount: Int { rows.count }
     package var byteCount: Int { bytes.count }
 
+    /// Half a transaction: a block is taken whole, so it must not make one too large.
+    package var isFull: Bool {
+        rows.count >= LaneQueue.transactionContactLimit / 2
+            || bytes.count >= LaneQueue.transactionByteLimit / 2
+    }
+
     /// The bit of `Row.mentioned` for custom fields.
     static let fieldsBit = 6
 

@@ -61,6 +61,11 @@ final class UpsertBatch {
     private var slotsByID: [ContactID: Int32] = [:]
     private var scratch = MergeScratch()
     private var loadedByteCount = 0
+    /// The transaction has one item and cannot be made smaller.
+    private(set) var isSingle = false
+
+    /// Gives memory back; the outcomes stay until the next load.
+    func release() { memory.reset() }
 
     /// Takes the rows of blocks over; what was there before is forgotten.
     func load(_ works: [LaneWork]) {
@@ -95,6 +100,7 @@ final class UpsertBatch {
     /// Begins the transaction of some items: finds the identifiers they mention.
     func begin(_ range: Range<Int>) {
         memory.truncate(to: loadedByteCount)
+        isSingle = range.count == 1
         slots.removeAll(keepingCapacity: true)
         slotsByID.removeAll(keepingCapacity: true)
         identifiers.reset(expecting: range.count)
@@ -119,11 +125,13 @@ final class UpsertBatch {
     /// Adds a contact that stands in the database, found by one of its identifiers.
     ///
     /// - Parameter row: Writes the contact's row at the offset that it returns.
+    /// - Throws: When another look-up of the transaction saw another version of the contact.
     func addExisting(
         owning entry: Int32, id: ContactID, version: UInt32, workspace: Workspace,
         lacksFields: Bool, row: () -> Int
-    ) {
+    ) throws(LostRace) {
         if workspace.uniqueBy.count > 1, let slot = slotsByID[id] {
+            guard slots[Int(slot)].version == version else { throw LostRace() }
             identifiers[owner: entry] = slot
             return
         }
@@ -153,9 +161,7 @@ final class UpsertBatch {
 
     /// Replaces a slot's row by one that has its custom fields.
     func setFields(of slot: Int32, fields: [UInt8], kinds: [UInt8]?) {
-        let old = slots[Int(slot)].row
-        memory.reserve(2 * (fields.count + (kinds?.count ?? 0)) + 64 * 1024)
-        let view = RowView(memory.base + old)
+        let view = RowView(memory.base + slots[Int(slot)].row)
         var columns = view.columns
         fields.withUnsafeBytes { fields in
             columns[6] = ColumnBytes(start: fields.baseAddress, count: fields.count)
@@ -189,8 +195,7 @@ final class UpsertBatch {
         let touchesFields =
             plan.writeMode == .replace || item.mentioned & 1 << UInt8(RowBlock.fieldsBit) != 0
         if slots[Int(owner)].lacksFields && touchesFields { return .needsFields(slot: owner) }
-        update(index, item, plan, owner)
-        return .done
+        return update(index, item, plan, owner)
     }
 
     private func create(_ index: Int, _ item: Item, _ plan: WritePlan) {
@@ -215,26 +220,29 @@ final class UpsertBatch {
         outcomes[index] = Outcome(status: .created, id: RowLayout.id(of: memory.base + item.row))
     }
 
-    private func update(_ index: Int, _ item: Item, _ plan: WritePlan, _ owner: Int32) {
+    private func update(
+        _ index: Int, _ item: Item, _ plan: WritePlan, _ owner: Int32
+    ) -> Applied {
         let slot = slots[Int(owner)]
         let current = RowView(memory.base + slot.row)
-        // The merged row is never longer than both together.
-        memory.reserve(current.byteCount + item.byteCount + item.patchByteCount + 64)
         let id = RowLayout.id(of: memory.base + slot.row)
         var merge = RowMerge(
-            current: RowView(memory.base + slot.row), incoming: RowView(memory.base + item.row),
+            current: current, incoming: RowView(memory.base + item.row),
             patch: patch(item), mentioned: item.mentioned, mode: plan.writeMode)
         guard merge.run(&scratch) else {
             outcomes[index] = Outcome(status: .unchanged, id: id)
-            return
+            return .done
         }
+        // The row is written whole.
+        if slot.lacksFields { return .needsFields(slot: owner) }
         let unique = UInt8(truncatingIfNeeded: plan.workspace.uniqueBy.rawValue)
         let moved = merge.changed & unique
-        if moved != 0, !move(moved, index, item, merge.current, to: owner) { return }
+        if moved != 0, !move(moved, index, item, merge.current, to: owner) { return .done }
         slots[Int(owner)].row = write(merge)
         slots[Int(owner)].isChanged = true
         if !slot.isNew { slots[Int(owner)].movedIdentifiers |= moved }
         outcomes[index] = Outcome(status: .updated, id: id)
+        return .done
     }
 
     /// Gives identifiers to the contact and takes its old ones from it.
@@ -276,7 +284,7 @@ final class UpsertBatch {
         return scratch.withColumns(merge.columns) { write(merge.current, $0) }
     }
 
-    /// Writes a row with the fixed part of one and the columns given. Room is reserved.
+    /// Writes a row with the fixed part of one and the columns given.
     private func write(_ prefix: RowView, _ columns: InlineArray<8, ColumnBytes>) -> Int {
         var byteCount = RowLayout.columnsOffset + 4 * RowLayout.variableColumnCount
         for index in columns.indices { byteCount += columns[index].count }
@@ -289,10 +297,15 @@ final class UpsertBatch {
     }
 
     /// Marks an item that the database itself refused.
-    func reject(_ index: Int) {
+    ///
+    /// - Parameter races: Whether other writers were faster each time, which may be over later.
+    func reject(_ index: Int, races: Bool) {
         fail(
             index, .databaseRejected, "",
-            "a constraint or trigger of the database refuses the contact")
+            races
+                ? "other programs write this contact all the time; try again"
+                : "a constraint or trigger of the database refuses the contact",
+            retryable: races)
     }
 
     private func failTaken(_ index: Int, _ fieldIndex: Int, by owner: Int32) {
@@ -304,11 +317,11 @@ final class UpsertBatch {
 
     private func fail(
         _ index: Int, _ reason: Reason, _ field: String, _ message: String,
-        conflicting: ContactID? = nil
+        conflicting: ContactID? = nil, retryable: Bool = false
     ) {
         outcomes[index].status = .failed
         errors[index] = ContactError(
-            reasonText: reason.rawValue, field: field, message: message,
+            reasonText: reason.rawValue, field: field, message: message, retryable: retryable,
             conflictingID: conflicting?.description ?? "")
     }
 }

@@ -6,6 +6,8 @@ final class WorkMemory {
     private(set) var base: UnsafeMutableRawPointer
     private(set) var count = 0
     private var capacity: Int
+    /// Where the memory was before it grew. Pointers to rows stay good until the next transaction.
+    private var outgrown: [UnsafeMutableRawPointer] = []
 
     /// One transaction of usual contacts.
     private static let usualByteCount = 4 * 1024 * 1024
@@ -16,17 +18,23 @@ final class WorkMemory {
     }
 
     deinit {
+        releaseOutgrown()
         base.deallocate()
     }
 
     /// Makes room. What stood in the memory may move.
-    func reserve(_ byteCount: Int) {
+    private func reserve(_ byteCount: Int) {
         guard count + byteCount > capacity else { return }
         capacity = max(capacity * 2, count + byteCount)
         let larger = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 16)
         larger.copyMemory(from: base, byteCount: count)
-        base.deallocate()
+        outgrown.append(base)
         base = larger
+    }
+
+    private func releaseOutgrown() {
+        for memory in outgrown { memory.deallocate() }
+        outgrown.removeAll()
     }
 
     /// Adds bytes that the caller writes at the offset returned.
@@ -45,13 +53,15 @@ final class WorkMemory {
         return offset
     }
 
-    /// Forgets everything from an offset on.
+    /// Forgets everything from an offset on. No pointer may be held.
     func truncate(to offset: Int) {
+        releaseOutgrown()
         count = offset
     }
 
     /// Forgets everything, and gives memory back that a large transaction needed.
     func reset() {
+        releaseOutgrown()
         count = 0
         guard capacity > 4 * Self.usualByteCount else { return }
         base.deallocate()

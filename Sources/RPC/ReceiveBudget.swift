@@ -19,7 +19,7 @@ package final class ReceiveBudget: Sendable {
     var isExhausted: Bool { usedByteCount >= limitByteCount }
 
     /// A negative count gives back.
-    func charge(_ byteCount: Int) {
+    package func charge(_ byteCount: Int) {
         if byteCount != 0 { used.wrappingAdd(byteCount, ordering: .relaxed) }
     }
 }

@@ -26,6 +26,7 @@ package final class ServerCall {
     private var connection: ServerConnection?
     private var deadline: Scheduled<Void>?
     private var chargedByteCount = 0
+    private var dischargedByteCount = 0
 
     /// In the connection's list of calls to be delivered to.
     var isTouched = false
@@ -73,9 +74,17 @@ package final class ServerCall {
     /// as many again.
     package func returnCredit(_ byteCount: Int) {
         inbox.credit(byteCount)
+        dischargedByteCount = max(0, dischargedByteCount - byteCount)
         recharge()
         passCreditOn()
         connection?.recheckWithheldCredit()
+    }
+
+    /// Pulled messages of so many bytes hold no memory here any more, though their credit is still
+    /// out: they leave the shared budget. What became of them the handler charges itself.
+    package func discharge(_ byteCount: Int) {
+        dischargedByteCount += byteCount
+        recharge()
     }
 
     /// Sends the response's headers at once; else they go with the first message.
@@ -184,7 +193,7 @@ package final class ServerCall {
     }
 
     private func recharge() {
-        let byteCount = inbox.completeByteCount
+        let byteCount = max(0, inbox.completeByteCount - dischargedByteCount)
         budget.charge(byteCount - chargedByteCount)
         chargedByteCount = byteCount
     }

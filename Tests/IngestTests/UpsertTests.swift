@@ -229,6 +229,54 @@ import TestSupport
         #expect(fields.contains(CustomField("large", .string(text))))
     }
 
+    @Test func aContactWithLargeCustomFieldsKeepsThemWhenAnotherFieldChanges() throws {
+        let fields = [CustomField("large", .string(String(repeating: "x", count: 5000)))]
+        _ = try statuses([Contact(email: "a@example.com", name: "Ann", fields: fields)])
+        let rename = Contact(email: "a@example.com", name: "Anna")
+        #expect(try statuses([rename, rename]) == [.updated, .unchanged])
+        #expect(try statuses([rename]) == [.unchanged])
+        let contact = try #require(try harness.contact(email: "a@example.com"))
+        #expect(contact.name == "Anna")
+        #expect(contact.fields == fields)
+    }
+
+    @Test func aTriggerOfTheOwnerFailsOneContactAlone() throws {
+        try harness.connection.execute(
+            """
+            CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                IF NEW.name = 'forbidden' THEN RAISE EXCEPTION 'no'; END IF;
+                RETURN NEW;
+            END $$;
+            CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON contacts
+                FOR EACH ROW EXECUTE FUNCTION refuse()
+            """)
+        let contacts = (0..<300).map {
+            Contact(email: "u\($0)@example.com", name: $0 == 123 ? "forbidden" : "ok")
+        }
+        let results = try harness.upsert(contacts, in: workspace)
+        #expect(results.count { $0.status == .created } == 299)
+        #expect(results[123].error?.reason == .databaseRejected)
+        #expect(results[123].error?.retryable == false)
+    }
+
+    @Test func manyContactsThatAreLargeInTheDatabaseAreUpdatedInParts() throws {
+        // 34 MB in the database, looked up by a transaction of 1 MB.
+        try harness.connection.execute(
+            """
+            INSERT INTO contacts (workspace_id, id, unique_by, email, external_id, name, first_name,
+                last_name)
+            SELECT w.id, gen_random_uuid(), w.unique_by, 'u' || n || '@example.com',
+                repeat('e', 250), repeat('n', 1024), repeat('f', 1024), repeat('l', 1024)
+            FROM workspaces w, generate_series(1, 10000) n WHERE w.name = 'default'
+            """)
+        let contacts = (1...10_000).map { Contact(email: "u\($0)@example.com", name: "small") }
+        #expect(try Set(statuses(contacts)) == [.updated])
+        let result = try harness.connection.query(
+            "SELECT count(*)::int4 FROM contacts WHERE name = 'small' AND length(last_name) = 1024")
+        #expect(result.int32(0, 0) == 10_000)
+    }
+
     @Test func aWriterFromOutsideIsNotOverwrittenBlindly() throws {
         _ = try statuses([Contact(email: "a@example.com", name: "Ann")])
         let other = try harness.database.connect()
