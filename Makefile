@@ -48,7 +48,7 @@ run: packages ## Builds, starts PostgreSQL and the server, imports a sample
 	psql -X "$$("$$bin/contactsd" conninfo --data-dir "$(DATA_DIR)")" \
 		-c "SELECT id, email, phone, name, fields FROM contacts ORDER BY id LIMIT 5"
 	echo "the server is up on $(LISTEN), process $$(cat $(RUN)/contactsd.pid), log $(RUN)/contactsd.log"
-	echo "use it:  $${bin#$(CURDIR)/}/contacts get \"$$(psql -XAt \
+	echo "use it:  $${bin#$(CURDIR)/}/contacts get --server $(LISTEN) \"$$(psql -XAt \
 		"$$("$$bin/contactsd" conninfo --data-dir "$(DATA_DIR)")" \
 		-c 'SELECT email FROM contacts ORDER BY id LIMIT 1')\""
 	echo "stop it: make stop"

@@ -13,8 +13,8 @@ package struct ConnectionLimits: Sendable {
     /// its prefix and the credit that is collected before it is passed on, else a stream stalls.
     package var streamWindowByteCount = 4 * 1024 * 1024 + 64 * 1024
 
-    /// What all streams of a connection may have in flight. Large enough that one slow stream does
-    /// not stop the others, and for 160 MB/s at a round trip of 50 ms.
+    /// What all streams of a connection may have in flight: 40 to 80 MB/s at a round trip of 50 ms.
+    /// It may be less than a stream's window, since what a slow stream holds is given back here.
     package var connectionWindowByteCount = 4 * 1024 * 1024
 
     /// Name + value + 32 for each field (RFC 9113 section 6.5.2). nghttp2 announces the limit but

@@ -1,0 +1,40 @@
+"""What the README prints works as printed."""
+
+import re
+import subprocess
+import sys
+
+from stubs import REPOSITORY
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def block(language, containing):
+    blocks = re.findall(rf"```{language}\n(.*?)```", README, re.S)
+    return next(text for text in blocks if containing in text)
+
+
+def test_the_python_client_of_the_readme_works_as_printed(server, tmp_path):
+    command = block("sh", "grpc_tools.protoc").split()
+    assert command[0] == "python"
+    command[0] = sys.executable
+    command = [part.replace("-Iproto", f"-I{REPOSITORY}/proto").replace("out=.", f"out={tmp_path}")
+               for part in command]
+    subprocess.run(command, check=True, timeout=60)
+    program = tmp_path / "client.py"
+    # Only the port is the test's own.
+    program.write_text(
+        block("python", "BulkUpsert").replace("127.0.0.1:50051", server.address))
+    done = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, timeout=60, check=True)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [int(line[0]) for line in lines] == list(range(1, 1001))
+    assert {line[1] for line in lines} <= {
+        "UPSERT_STATUS_CREATED", "UPSERT_STATUS_UPDATED", "UPSERT_STATUS_UNCHANGED"}
+    assert len({line[2] for line in lines}) == 1000
+
+
+def test_every_make_target_of_the_readme_exists():
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"\bmake ([a-z][a-z-]*)", README)):
+        assert re.search(rf"^{target}:", makefile, re.M), target
