@@ -81,6 +81,20 @@ final class Arena {
         }
     }
 
+    /// Unpacks a message; `nil` if it is malformed, or needs more than the budget.
+    func unpack<Message>(
+        _ bytes: UnsafeRawBufferPointer,
+        _ function: (
+            UnsafeMutablePointer<ProtobufCAllocator>?, Int, UnsafePointer<UInt8>?
+        ) -> UnsafeMutablePointer<Message>?
+    ) -> UnsafeMutablePointer<Message>? {
+        reset()
+        // An empty buffer has no address, and protobuf-c wants one.
+        var nothing: UInt8 = 0
+        let start = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)
+        return withUnsafePointer(to: &nothing) { function(&allocator, bytes.count, start ?? $0) }
+    }
+
     private static func allocate(
         _ data: UnsafeMutableRawPointer?, _ size: Int
     ) -> UnsafeMutableRawPointer? {

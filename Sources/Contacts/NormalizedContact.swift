@@ -32,7 +32,6 @@ package struct NormalizedContact {
         package var length: Int32 = -1
 
         package var isAbsent: Bool { length < 0 }
-        package var isCleared: Bool { length == 0 }
         package var range: Range<Int> { Int(offset)..<Int(offset + max(length, 0)) }
     }
 

@@ -94,15 +94,9 @@ package final class RequestDecoder {
             UnsafeMutablePointer<ProtobufCAllocator>?, Int, UnsafePointer<UInt8>?
         ) -> UnsafeMutablePointer<Message>?
     ) throws(DecodeError) -> UnsafeMutablePointer<Message> {
-        arena.reset()
         contactCount = 0
         messageByteCount = bytes.count
-        var allocator = arena.allocator
-        var nothing: UInt8 = 0
-        let start = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)
-        let message = withUnsafePointer(to: &nothing) {
-            function(&allocator, bytes.count, start ?? $0)
-        }
+        let message = arena.unpack(bytes, function)
         guard let message else {
             if arena.isExhausted { throw DecodeError.tooComplex }
             throw DecodeError.malformed

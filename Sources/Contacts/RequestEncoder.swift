@@ -46,11 +46,6 @@ public struct RequestEncoder: Sendable {
         append(tag: Self.optionsTag, PackedMessage(MessageBuilder(arena: arena).options(options)))
     }
 
-    package mutating func setFirstSequence(_ sequence: UInt64) {
-        bytes.append(Self.firstSequenceTag)
-        append(varint: sequence)
-    }
-
     /// The message of an `UpsertContactsRequest`, whose contacts have another number.
     package static func upsertContacts(_ contacts: [Contact], _ options: UpsertOptions) -> [UInt8] {
         let arena = Arena(budget: .max, blockByteCount: Self.arenaByteCount)
@@ -97,7 +92,6 @@ public struct RequestEncoder: Sendable {
     private static let arenaByteCount = 4096
 
     private static let optionsTag: UInt8 = 1 << 3 | 2
-    private static let firstSequenceTag: UInt8 = 2 << 3 | 0
     private static let contactsTag: UInt8 = 3 << 3 | 2
 
     private mutating func append(tag: UInt8, _ message: PackedMessage) {

@@ -68,14 +68,7 @@ package final class ResponseDecoder {
             UnsafeMutablePointer<ProtobufCAllocator>?, Int, UnsafePointer<UInt8>?
         ) -> UnsafeMutablePointer<Message>?
     ) throws(DecodeError) -> UnsafeMutablePointer<Message> {
-        arena.reset()
-        var allocator = arena.allocator
-        var nothing: UInt8 = 0
-        let start = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)
-        let message = withUnsafePointer(to: &nothing) {
-            function(&allocator, bytes.count, start ?? $0)
-        }
-        guard let message else { throw .malformed }
+        guard let message = arena.unpack(bytes, function) else { throw .malformed }
         return message
     }
 }

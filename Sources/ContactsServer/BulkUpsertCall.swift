@@ -109,7 +109,6 @@ final class BulkUpsertCall: CallHandler {
 
     /// Reads the options and finds the workspace; goes on in `begin`.
     private func open(_ call: ServerCall, _ message: ReceivedMessage) {
-        let name = call.head.metadata(Metadata.workspace) ?? Workspace.defaultName
         do throws(DecodeError) {
             let request = try message.decode(with: context.decoder)
             options = request.options ?? UpsertOptions()
@@ -119,21 +118,12 @@ final class BulkUpsertCall: CallHandler {
         }
         if let refusal = OptionRules.refusal(options) { return end(call, refusal) }
         state = .resolving(message)
-        if let workspace = engine.rememberedWorkspace(named: name) {
-            return begin(call, workspace)
-        }
-        let bound = NIOLoopBound((self, call), eventLoop: call.eventLoop)
-        let eventLoop = call.eventLoop
-        engine.workspace(named: name) { result in
-            eventLoop.execute {
-                let (handler, call) = bound.value
-                switch result {
-                case .success(let workspace?): handler.begin(call, workspace)
-                case .success(nil): handler.end(call, .unknownWorkspace(name))
-                case .failure(let error): handler.end(call, RPCStatus(error))
-                }
-                handler.pump(call)
+        call.findWorkspace(engine) { [weak self] found in
+            switch found {
+            case .success(let workspace): self?.begin(call, workspace)
+            case .failure(let status): self?.end(call, status)
             }
+            self?.pumpLater(call)
         }
     }
 
@@ -148,7 +138,7 @@ final class BulkUpsertCall: CallHandler {
             plan: WritePlan(workspace: workspace, options: options), rules: rules,
             onSettled: { [weak self, weak call] in
                 guard let self, let call else { return }
-                self.settled(call)
+                self.pumpLater(call)
             })
         self.session = session
         context.encoder.reset()
@@ -209,8 +199,9 @@ final class BulkUpsertCall: CallHandler {
 
     // MARK: Response side
 
-    /// Outcomes came from a lane; those of one turn of the loop are answered together.
-    private func settled(_ call: ServerCall) {
+    /// What came in one turn of the loop, such as the outcomes of several lanes, is answered
+    /// together.
+    private func pumpLater(_ call: ServerCall) {
         guard !isPumpScheduled else { return }
         isPumpScheduled = true
         let bound = NIOLoopBound((self, call), eventLoop: call.eventLoop)

@@ -33,21 +33,19 @@ final class GetContactsCall: CallHandler {
                     .invalidArgument,
                     "keys: the call has \(keys.count); the limit is \(ServerLimits.keysPerLookup)"))
         }
-        let name = call.head.metadata(Metadata.workspace) ?? Workspace.defaultName
+        call.findWorkspace(engine) { found in
+            switch found {
+            case .success(let workspace): self.find(keys, in: workspace, call)
+            case .failure(let status): self.end(call, status)
+            }
+        }
+    }
+
+    private func find(_ keys: [ContactKey?], in workspace: Workspace, _ call: ServerCall) {
         let bound = NIOLoopBound((self, call), eventLoop: call.eventLoop)
         let eventLoop = call.eventLoop
-        let engine = engine
-        engine.workspace(named: name) { result in
-            switch result {
-            case .success(let workspace?):
-                engine.contacts(keys, in: workspace) { result in
-                    eventLoop.execute { bound.value.0.answer(bound.value.1, result) }
-                }
-            case .success(nil):
-                eventLoop.execute { bound.value.0.end(bound.value.1, .unknownWorkspace(name)) }
-            case .failure(let error):
-                eventLoop.execute { bound.value.0.end(bound.value.1, RPCStatus(error)) }
-            }
+        engine.contacts(keys, in: workspace) { result in
+            eventLoop.execute { bound.value.0.answer(bound.value.1, result) }
         }
     }
 

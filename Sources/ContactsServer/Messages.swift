@@ -1,13 +1,33 @@
 // Between the RPC layer's buffers and the codec of the messages. Event loop thread.
 
 internal import Contacts
+internal import Ingest
 internal import NIOCore
 internal import RPC
 
-/// Request metadata that the service knows.
-enum Metadata {
-    /// The workspace that a call belongs to.
-    static let workspace = "contacts-workspace"
+extension ServerCall {
+    /// Finds the workspace that the call belongs to, by its metadata `contacts-workspace`.
+    ///
+    /// - Parameter body: Called on the loop, at once if the workspace is known.
+    func findWorkspace(
+        _ engine: IngestEngine, _ body: @escaping (Result<Workspace, RPCStatus>) -> Void
+    ) {
+        let name = head.metadata("contacts-workspace") ?? Workspace.defaultName
+        if let workspace = engine.rememberedWorkspace(named: name) {
+            return body(.success(workspace))
+        }
+        let bound = NIOLoopBound(body, eventLoop: eventLoop)
+        let eventLoop = eventLoop
+        engine.workspace(named: name) { result in
+            eventLoop.execute {
+                switch result {
+                case .success(let workspace?): bound.value(.success(workspace))
+                case .success(nil): bound.value(.failure(.unknownWorkspace(name)))
+                case .failure(let error): bound.value(.failure(RPCStatus(error)))
+                }
+            }
+        }
+    }
 }
 
 extension ReceivedMessage {

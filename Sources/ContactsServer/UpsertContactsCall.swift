@@ -26,18 +26,11 @@ final class UpsertContactsCall: CallHandler {
     func messagesAvailable(_ call: ServerCall) {
         guard !isOver, session == nil, let message = onlyMessage.take(from: call) else { return }
         self.message = message
-        let name = call.head.metadata(Metadata.workspace) ?? Workspace.defaultName
         if let refusal = check(message) { return end(call, refusal) }
-        let bound = NIOLoopBound((self, call), eventLoop: call.eventLoop)
-        let eventLoop = call.eventLoop
-        engine.workspace(named: name) { result in
-            eventLoop.execute {
-                let (handler, call) = bound.value
-                switch result {
-                case .success(let workspace?): handler.begin(call, workspace)
-                case .success(nil): handler.end(call, .unknownWorkspace(name))
-                case .failure(let error): handler.end(call, RPCStatus(error))
-                }
+        call.findWorkspace(engine) { found in
+            switch found {
+            case .success(let workspace): self.begin(call, workspace)
+            case .failure(let status): self.end(call, status)
             }
         }
     }

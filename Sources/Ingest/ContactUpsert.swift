@@ -291,7 +291,7 @@ struct ContactUpsert {
     ) throws {
         var copy = try connection.copyIn("COPY \(target) FROM STDIN (FORMAT binary)")
         chunk.removeAll(keepingCapacity: true)
-        chunk.append(contentsOf: BinaryRows.header)
+        chunk.append(contentsOf: CopyIn.header)
         for slotIndex in batch.slotsInKeyOrder() {
             let slot = batch.slots[Int(slotIndex)]
             guard isTaken(slot) else { continue }
@@ -301,7 +301,7 @@ struct ContactUpsert {
                 chunk.removeAll(keepingCapacity: true)
             }
         }
-        chunk.append(contentsOf: BinaryRows.trailer)
+        chunk.append(contentsOf: CopyIn.trailer)
         try copy.write(chunk)
         _ = try copy.finish()
     }

@@ -67,9 +67,10 @@ struct RowMerge {
 
     private mutating func mergeFields(_ scratch: inout MergeScratch) -> Bool {
         if mode == .replace {
-            if incoming.fields == current.fields && incoming.fieldKinds == current.fieldKinds {
-                return false
-            }
+            let isSame = CustomFieldsMerge.isEqual(
+                stored: current.fields.json.span, storedKinds: current.fieldKinds.json.span,
+                patch: incoming.fields.json.span, patchKinds: incoming.fieldKinds.json.span)
+            if isSame { return false }
             columns[6] = incoming.fields
             columns[7] = incoming.fieldKinds
             return true

@@ -12,6 +12,13 @@ package struct CopyIn: ~Copyable {
 
     /// Large enough to cost few system calls, small enough to stay in the cache and for the
     /// deadline to mean something.
+    /// What comes before the rows: signature, flags and no extension (PostgreSQL, COPY, "Binary
+    /// Format").
+    package static let header: [UInt8] =
+        Array("PGCOPY\n".utf8) + [0xff, 0x0d, 0x0a, 0x00] + [UInt8](repeating: 0, count: 8)
+    /// What comes after them: a row of -1 columns.
+    package static let trailer: [UInt8] = [0xff, 0xff]
+
     package static let chunkByteLimit = 64 * 1024
 
     init(_ connection: Connection) {
@@ -40,10 +47,6 @@ package struct CopyIn: ~Copyable {
 
     package mutating func write(_ bytes: ArraySlice<UInt8>) throws(PostgresError) {
         try write(bytes.span.bytes)
-    }
-
-    package mutating func write(_ rows: borrowing BinaryRows) throws(PostgresError) {
-        try write(rows.bytes)
     }
 
     /// Ends the COPY and answers the number of rows. What the server had to say against any row

@@ -45,9 +45,9 @@ import Testing
         let database = try TestDatabase.create()
         let connection = try database.connect()
         let rows = row().bytes
-        let ours = BinaryRows.header + rows + rows + rows + BinaryRows.trailer
+        let ours = CopyIn.header + rows + rows + rows + CopyIn.trailer
         #expect(try foreign(Self.query, connection) == ours)
-        let none = BinaryRows.header + BinaryRows.trailer
+        let none = CopyIn.header + CopyIn.trailer
         #expect(try foreign("SELECT 1 WHERE false", connection) == none)
     }
 
@@ -56,9 +56,9 @@ import Testing
         let connection = try database.connect()
         try connection.execute("CREATE TABLE t AS \(Self.query) LIMIT 0")
         var copy = try connection.copyIn("COPY t FROM STDIN (FORMAT binary)")
-        try copy.write(BinaryRows.header)
+        try copy.write(CopyIn.header)
         try copy.write(row())
-        try copy.write(BinaryRows.trailer)
+        try copy.write(CopyIn.trailer)
         #expect(try copy.finish() == 1)
         let same = try connection.query("SELECT count(*) FROM (TABLE t INTERSECT \(Self.query)) s")
         #expect(same.int64(0, 0) == 1)

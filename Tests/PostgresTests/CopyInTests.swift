@@ -29,9 +29,9 @@ import Testing
 
     private func send(_ rows: BinaryRows, on connection: Connection) throws -> Int {
         var copy = try connection.copyIn(Self.copy)
-        try copy.write(BinaryRows.header)
+        try copy.write(CopyIn.header)
         try copy.write(rows)
-        try copy.write(BinaryRows.trailer)
+        try copy.write(CopyIn.trailer)
         return try copy.finish()
     }
 
@@ -46,7 +46,7 @@ import Testing
     @Test func `the bytes may be cut anywhere`() throws {
         let database = try TestDatabase.create()
         let connection = try table(database)
-        let bytes = BinaryRows.header + rows(1...2).bytes + BinaryRows.trailer
+        let bytes = CopyIn.header + rows(1...2).bytes + CopyIn.trailer
         try everyCut(bytes) { parts in
             try connection.execute("BEGIN")
             var copy = try connection.copyIn(Self.copy)
@@ -60,7 +60,7 @@ import Testing
         let database = try TestDatabase.create()
         let connection = try table(database)
         var copy = try connection.copyIn(Self.copy)
-        try copy.write(BinaryRows.header)
+        try copy.write(CopyIn.header)
         try copy.write(rows(1...10))
         copy.abort("a test")
         #expect(try count(connection) == 0)
@@ -72,7 +72,7 @@ import Testing
         try connection.execute("BEGIN")
         do {
             var copy = try connection.copyIn(Self.copy)
-            try copy.write(BinaryRows.header)
+            try copy.write(CopyIn.header)
             try copy.write(rows(1...100_000))
         }
         #expect(connection.isInTransaction)
@@ -84,7 +84,7 @@ import Testing
         let database = try TestDatabase.create()
         let connection = try table(database)
         var copy = try connection.copyIn(Self.copy)
-        try copy.write(BinaryRows.header)
+        try copy.write(CopyIn.header)
         let error = #expect(throws: PostgresError.self) { try connection.execute("SELECT 1") }
         #expect(error?.kind == .misuse)
         try copy.write(rows(1...3))
@@ -110,9 +110,9 @@ import Testing
         var narrow = BinaryRows()
         narrow.beginRow(columns: 1)
         narrow.append(int64: 1)
-        let whole = BinaryRows.header + rows(1...1).bytes
+        let whole = CopyIn.header + rows(1...1).bytes
         for bytes in [
-            BinaryRows.header + narrow.bytes, rows(1...100).bytes, Array(whole.dropLast()),
+            CopyIn.header + narrow.bytes, rows(1...100).bytes, Array(whole.dropLast()),
         ] {
             var copy = try connection.copyIn(Self.copy)
             try copy.write(bytes)
@@ -132,7 +132,7 @@ import Testing
         let connection = try table(database)
         let other = try database.connect()
         var copy = try connection.copyIn(Self.copy)
-        try copy.write(BinaryRows.header)
+        try copy.write(CopyIn.header)
         try copy.write(rows(1...1000))
         var backend = Parameters()
         backend.append(int32: connection.backendProcessID)

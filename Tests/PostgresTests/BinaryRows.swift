@@ -7,102 +7,93 @@
 //   row     int16 field count, then per field: int32 byte count (-1: NULL), bytes
 //   trailer int16 -1
 
-package struct BinaryRows: Sendable {
-    package static let header: [UInt8] =
-        Array("PGCOPY\n".utf8) + [0xff, 0x0d, 0x0a, 0x00] + [UInt8](repeating: 0, count: 8)
-    package static let trailer: [UInt8] = [0xff, 0xff]
+@testable import Postgres
 
-    @usableFromInline var storage: [UInt8] = []
-    @usableFromInline var rows = 0
+struct BinaryRows: Sendable {
+    private var storage: [UInt8] = []
+    private var rows = 0
 
-    package init() {}
+    init() {}
 
-    package init(reservingBytes byteCount: Int) {
+    init(reservingBytes byteCount: Int) {
         storage.reserveCapacity(byteCount)
     }
 
-    package var bytes: [UInt8] { storage }
-    @inlinable package var byteCount: Int { storage.count }
-    @inlinable package var rowCount: Int { rows }
+    var bytes: [UInt8] { storage }
+    var byteCount: Int { storage.count }
+    var rowCount: Int { rows }
 
-    @inlinable
-    package mutating func removeAll() {
+    mutating func removeAll() {
         storage.removeAll(keepingCapacity: true)
         rows = 0
     }
 
     /// Takes back the rows written since `byteCount` and `rowCount` were these.
-    package mutating func truncate(byteCount: Int, rowCount: Int) {
+    mutating func truncate(byteCount: Int, rowCount: Int) {
         precondition(byteCount <= storage.count && rowCount <= rows, "rows cannot be invented")
         storage.removeLast(storage.count - byteCount)
         rows = rowCount
     }
 
     /// Exactly `columns` fields must follow.
-    @inlinable
-    package mutating func beginRow(columns: Int) {
+    mutating func beginRow(columns: Int) {
         BigEndian.append(Int16(columns), to: &storage)
         rows += 1
     }
 
-    @inlinable
-    package mutating func appendNull() {
+    mutating func appendNull() {
         BigEndian.append(Int32(-1), to: &storage)
     }
 
     /// The bytes of any type, of `text` and `bytea` as they are.
-    @inlinable
-    package mutating func append(_ field: RawSpan) {
+    mutating func append(_ field: RawSpan) {
         BigEndian.appendLength(field.byteCount, to: &storage)
         BigEndian.append(field, to: &storage)
     }
 
-    @inlinable
-    package mutating func append(_ field: [UInt8]) {
+    mutating func append(_ field: [UInt8]) {
         append(field.span.bytes)
     }
 
-    @inlinable
-    package mutating func append(_ field: ArraySlice<UInt8>) {
+    mutating func append(_ field: ArraySlice<UInt8>) {
         append(field.span.bytes)
     }
 
-    @inlinable
-    package mutating func append(text: String) {
+    mutating func append(text: String) {
         BigEndian.appendLength(text.utf8.count, to: &storage)
         storage.append(contentsOf: text.utf8)
     }
 
-    @inlinable
-    package mutating func append(int16 value: Int16) {
+    mutating func append(int16 value: Int16) {
         appendInteger(value)
     }
 
-    @inlinable
-    package mutating func append(int32 value: Int32) {
+    mutating func append(int32 value: Int32) {
         appendInteger(value)
     }
 
     /// Also `timestamptz`: microseconds since 2000-01-01 00:00 UTC.
-    @inlinable
-    package mutating func append(int64 value: Int64) {
+    mutating func append(int64 value: Int64) {
         appendInteger(value)
     }
 
     /// The 16 bytes of a UUID, first byte highest.
-    @inlinable
-    package mutating func append(uuid value: UInt128) {
+    mutating func append(uuid value: UInt128) {
         appendInteger(value)
     }
 
-    @inlinable
-    package mutating func append(bool value: Bool) {
+    mutating func append(bool value: Bool) {
         appendInteger(UInt8(value ? 1 : 0))
     }
 
-    @inlinable
     mutating func appendInteger<Value: FixedWidthInteger>(_ value: Value) {
         BigEndian.appendLength(MemoryLayout<Value>.size, to: &storage)
         BigEndian.append(value, to: &storage)
+    }
+}
+
+extension CopyIn {
+    mutating func write(_ rows: BinaryRows) throws(PostgresError) {
+        try write(rows.bytes)
     }
 }
