@@ -5,7 +5,7 @@ internal import NIOCore
 internal import NIOPosix
 internal import RPC
 
-/// The methods of `contacts.v1.ContactService`.
+/// The methods of `contacts.v1.ContactService` and of `grpc.health.v1.Health`.
 struct Router: CallRouter {
     private static let service = "/contacts.v1.ContactService/"
 
@@ -20,6 +20,11 @@ struct Router: CallRouter {
     }
 
     func handler(for head: RequestHead, call: ServerCall) -> (any CallHandler)? {
+        switch head.path {
+        case "/grpc.health.v1.Health/Check": return HealthCall(.check, engine: engine)
+        case "/grpc.health.v1.Health/Watch": return HealthCall(.watch, engine: engine)
+        default: break
+        }
         guard head.path.hasPrefix(Self.service) else { return nil }
         switch head.path.dropFirst(Self.service.count) {
         case "BulkUpsert":

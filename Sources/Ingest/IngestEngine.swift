@@ -13,6 +13,7 @@ package final class IngestEngine: Sendable {
 
     private let queues: [LaneQueue]
     private let reader: Reader
+    private let monitor: DatabaseMonitor
     private let threads: [WorkerThread]
     private let workspaces = Mutex<[String: (Workspace, ContinuousClock.Instant)]>([:])
 
@@ -26,7 +27,9 @@ package final class IngestEngine: Sendable {
         let queues = (0..<laneCount).map { _ in LaneQueue() }
         let reader = Reader(conninfo: conninfo, logger: logger)
         self.queues = queues
+        let monitor = DatabaseMonitor(conninfo: conninfo, logger: logger)
         self.reader = reader
+        self.monitor = monitor
         var threads = queues.enumerated().map { number, queue in
             WorkerThread {
                 var lane = Lane(queue: queue, conninfo: conninfo, number: number, logger: logger)
@@ -34,8 +37,12 @@ package final class IngestEngine: Sendable {
             }
         }
         threads.append(WorkerThread { reader.run() })
+        threads.append(WorkerThread { monitor.run() })
         self.threads = threads
     }
+
+    /// Whether the database takes contacts: looked at twice a second.
+    package var canCommit: Bool { monitor.canCommit }
 
     package var laneCount: Int { queues.count }
 
@@ -93,6 +100,7 @@ package final class IngestEngine: Sendable {
     package func stop() {
         for queue in queues { queue.close() }
         reader.close()
+        monitor.stop()
         for thread in threads { thread.join() }
     }
 }

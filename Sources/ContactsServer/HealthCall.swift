@@ -1,0 +1,123 @@
+// grpc.health.v1.Health: whether contacts can be committed (gRPC, "GRPC Health Checking Protocol").
+//
+// In: `HealthCheckRequest{string service = 1}`. Out: `HealthCheckResponse{ServingStatus status =
+// 1}`, once for Check, at each change for Watch. Both messages are a field each, written here by
+// hand. Event loop thread.
+
+internal import Ingest
+internal import NIOCore
+internal import RPC
+
+final class HealthCall: CallHandler {
+    enum Method {
+        case check
+        case watch
+    }
+
+    /// `HealthCheckResponse.ServingStatus`.
+    private enum ServingStatus: UInt8 {
+        case serving = 1
+        case notServing = 2
+        case serviceUnknown = 3
+    }
+
+    /// The server as a whole, and its service.
+    private static let services = ["", "contacts.v1.ContactService"]
+    /// A watcher learns of a change this soon.
+    private static let watchInterval = TimeAmount.milliseconds(250)
+
+    private let method: Method
+    private let engine: IngestEngine
+    private var onlyMessage = OnlyMessage()
+    private var lastTold: ServingStatus?
+    private var isDraining = false
+    private var isOver = false
+
+    init(_ method: Method, engine: IngestEngine) {
+        self.method = method
+        self.engine = engine
+    }
+
+    func messagesAvailable(_ call: ServerCall) {
+        guard !isOver, let message = onlyMessage.take(from: call) else { return }
+        call.returnCredit(message.creditByteCount)
+        guard let service = Self.service(message.bytes) else {
+            return call.finish(
+                RPCStatus(.invalidArgument, "the message is not a valid HealthCheckRequest"))
+        }
+        let isKnown = Self.services.contains(service)
+        switch method {
+        case .check where isKnown:
+            tell(call, status)
+            call.finish(.ok)
+        case .check:
+            call.finish(RPCStatus(.notFound, "there is no such service"))
+        case .watch where isKnown:
+            watch(call)
+        case .watch:
+            // The stream stays open: the service may come to be.
+            tell(call, .serviceUnknown)
+        }
+    }
+
+    func writable(_ call: ServerCall) {}
+
+    func draining(_ call: ServerCall) {
+        isDraining = true
+        guard method == .watch else { return }
+        tell(call, .notServing)
+        isOver = true
+        call.finish(.shuttingDown)
+    }
+
+    func ended(_ call: ServerCall, by cause: CallEnd) { isOver = true }
+
+    private var status: ServingStatus {
+        !isDraining && engine.canCommit ? .serving : .notServing
+    }
+
+    private func watch(_ call: ServerCall) {
+        guard !isOver else { return }
+        if status != lastTold { tell(call, status) }
+        call.eventLoop.assumeIsolated().scheduleTask(in: Self.watchInterval) {
+            [weak self, weak call] in
+            if let self, let call { self.watch(call) }
+        }
+    }
+
+    private func tell(_ call: ServerCall, _ status: ServingStatus) {
+        lastTold = status
+        call.send(maxByteCount: 2) { $0.writeBytes([1 << 3, status.rawValue]) }
+    }
+
+    /// The request's one field; other fields are skipped, as protobuf asks.
+    private static func service(_ bytes: ByteBuffer) -> String? {
+        var bytes = bytes
+        var service = ""
+        while bytes.readableBytes > 0 {
+            guard let tag = varint(&bytes) else { return nil }
+            switch tag & 7 {
+            case 0: guard varint(&bytes) != nil else { return nil }
+            case 1: guard bytes.readSlice(length: 8) != nil else { return nil }
+            case 2:
+                guard let length = varint(&bytes), length <= UInt64(bytes.readableBytes),
+                    let text = bytes.readString(length: Int(length))
+                else { return nil }
+                if tag >> 3 == 1 { service = text }
+            case 5: guard bytes.readSlice(length: 4) != nil else { return nil }
+            default: return nil
+            }
+        }
+        return service
+    }
+
+    private static func varint(_ bytes: inout ByteBuffer) -> UInt64? {
+        var value: UInt64 = 0
+        for shift in stride(from: UInt64(0), to: 64, by: 7) {
+            guard let byte = bytes.readInteger(as: UInt8.self) else { return nil }
+            value |= UInt64(byte & 0x7F) << shift
+            if byte < 0x80 { return value }
+        }
+        return nil
+    }
+}

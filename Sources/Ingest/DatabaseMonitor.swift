@@ -1,0 +1,66 @@
+// Whether contacts can be committed now: a connection that looks once a second.
+//
+// In: a database. Out: a flag, for health checks. A thread of its own, since a look may block. Rows
+// that are locked, or slow statements, change nothing here.
+
+internal import Logging
+internal import NIOConcurrencyHelpers
+internal import Postgres
+internal import Synchronization
+
+final class DatabaseMonitor: Sendable {
+    /// How long a database may take to answer before it counts as away.
+    private static let patience = Duration.seconds(2)
+    private static let interval = Duration.milliseconds(500)
+
+    private let conninfo: String
+    private let logger: Logger
+    private let isWritable = Atomic(false)
+    private let isStopped = Atomic(false)
+
+    init(conninfo: String, logger: Logger) {
+        self.conninfo = conninfo
+        self.logger = logger
+    }
+
+    /// Whether the last look found a database that takes writes.
+    var canCommit: Bool { isWritable.load(ordering: .relaxed) }
+
+    func stop() { isStopped.store(true, ordering: .relaxed) }
+
+    /// Looks until it is stopped. Runs on the monitor's thread.
+    func run() {
+        var connection: Connection?
+        while !isStopped.load(ordering: .relaxed) {
+            let canCommit = look(&connection)
+            if isWritable.exchange(canCommit, ordering: .relaxed) != canCommit {
+                logger.notice(
+                    canCommit ? "the database takes contacts" : "the database takes no contacts")
+            }
+            WorkerThread.sleep(Self.interval)
+        }
+        connection?.close()
+    }
+
+    private func look(_ connection: inout Connection?) -> Bool {
+        do {
+            let open = try connection ?? connect()
+            connection = open
+            let result = try open.query(
+                "SELECT NOT pg_is_in_recovery() AND NOT current_setting('transaction_read_only')::bool"
+            )
+            return result.bool(0, 0) ?? false
+        } catch {
+            connection?.close()
+            connection = nil
+            return false
+        }
+    }
+
+    private func connect() throws(PostgresError) -> Connection {
+        let connection = try Connection(
+            conninfo: conninfo, applicationName: "contactsd monitor", connectTimeoutSeconds: 2)
+        connection.statementDeadline = Self.patience
+        return connection
+    }
+}
