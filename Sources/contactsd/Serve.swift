@@ -16,6 +16,13 @@ struct Serve: ParsableCommand {
 
     @Option(
         help: """
+            Where /livez and /readyz answer over HTTP/1.1, HOST:PORT. Else CONTACTS_ADMIN, else \
+            nowhere.
+            """)
+    var admin: String?
+
+    @Option(
+        help: """
             How many transactions run at once. Else CONTACTS_LANES, else one for each core, \
             at least 2.
             """)
@@ -30,7 +37,12 @@ struct Serve: ParsableCommand {
         // A peer that closes its socket is an error to be handled, not a signal to die of.
         signal(SIGPIPE, SIG_IGN)
         let logger = Log.make()
-        let (host, port) = try address()
+        let environment = ProcessInfo.processInfo.environment
+        let (host, port) = try address(
+            listen ?? environment["CONTACTS_LISTEN"] ?? "127.0.0.1:50051", of: "--listen")
+        let adminAddress = try (admin ?? environment["CONTACTS_ADMIN"]).map {
+            try address($0, of: "--admin")
+        }
         let laneCount = try self.laneCount()
         let opened = try database.open(logger)
         let signals = StopSignals()
@@ -38,19 +50,26 @@ struct Serve: ParsableCommand {
             if migrate { try Migrate.migrate(opened.conninfo, logger) }
             let engine = IngestEngine(
                 conninfo: opened.conninfo, laneCount: laneCount, logger: logger)
-            let server: ContactsServer
-            do {
-                server = try ContactsServer(host: host, port: port, engine: engine, logger: logger)
-            } catch {
-                engine.stop()
-                throw ListenError(address: "\(host):\(port)", reason: "\(error)")
+            defer { engine.stop() }
+            let server = try listening(on: host, port) {
+                try ContactsServer(host: host, port: port, engine: engine, logger: logger)
             }
-            logger.info(
-                "ready", metadata: ["listen": "\(server.address)", "lanes": "\(laneCount)"])
+            defer { server.stop() }
+            let adminServer = try adminAddress.map { host, port in
+                try listening(on: host, port) {
+                    try AdminServer(host: host, port: port, engine: engine)
+                }
+            }
+            defer { adminServer?.stop() }
+            var metadata: Logger.Metadata = [
+                "listen": "\(server.address)", "lanes": "\(laneCount)",
+            ]
+            if let adminServer, let adminAddress {
+                metadata["admin"] = "\(adminAddress.host):\(adminServer.port)"
+            }
+            logger.info("ready", metadata: metadata)
             let name = signals.wait()
             logger.info("stopping", metadata: ["signal": "\(name)"])
-            server.stop()
-            engine.stop()
         } catch {
             opened.cluster?.stop()
             throw error
@@ -59,14 +78,25 @@ struct Serve: ParsableCommand {
         logger.info("stopped")
     }
 
-    private func address() throws -> (host: String, port: Int) {
-        let text =
-            listen ?? ProcessInfo.processInfo.environment["CONTACTS_LISTEN"] ?? "127.0.0.1:50051"
+    private func listening<Server>(
+        on host: String, _ port: Int, _ start: () throws -> Server
+    ) throws -> Server {
+        do {
+            return try start()
+        } catch {
+            throw ListenError(address: "\(host):\(port)", reason: "\(error)")
+        }
+    }
+
+    private func address(
+        _ text: String, of option: String
+    ) throws -> (host: String, port: Int) {
         guard let colon = text.lastIndex(of: ":"),
             let port = Int(text[text.index(after: colon)...]),
             (0...65535).contains(port), colon != text.startIndex
         else {
-            throw ValidationError("--listen: \"\(text)\" is not HOST:PORT, such as 127.0.0.1:50051")
+            throw ValidationError(
+                "\(option): \"\(text)\" is not HOST:PORT, such as 127.0.0.1:50051")
         }
         let host = text[..<colon].trimmingCharacters(in: CharacterSet(charactersIn: "[]"))
         return (host, port)
@@ -88,7 +118,7 @@ struct ListenError: Error, CustomStringConvertible {
     let reason: String
 
     var description: String {
-        "cannot listen on \(address): \(reason); give another address with --listen"
+        "cannot listen on \(address): \(reason); give another address"
     }
 }
 

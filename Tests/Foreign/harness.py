@@ -43,7 +43,7 @@ def wait_until(condition, seconds=20.0, what="the condition"):
 class Server:
     """One `contactsd serve` on a free port, with its own PostgreSQL unless it is given one."""
 
-    def __init__(self, data_dir=None, database_url=None, lanes=2):
+    def __init__(self, data_dir=None, database_url=None, lanes=2, arguments=()):
         self.owns_directory = data_dir is None and database_url is None
         if self.owns_directory:
             data_dir = new_directory()
@@ -57,7 +57,8 @@ class Server:
             if not name.startswith(("PG", "CONTACTS_", "DATABASE_URL"))
         }
         self.process = subprocess.Popen(
-            [CONTACTSD, "serve", "--listen", "127.0.0.1:0", "--lanes", str(lanes), *place],
+            [CONTACTSD, "serve", "--listen", "127.0.0.1:0", "--lanes", str(lanes), *place,
+             *arguments],
             stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, errors="replace",
             env=environment)
         self.pid = self.process.pid

@@ -1,0 +1,94 @@
+// Liveness and readiness over HTTP/1.1, for those who probe without gRPC.
+//
+// In: GET /livez, GET /readyz. Out: 200, or 503 with a word why. Event loop threads; nothing is
+// read of a request but its first line, and a connection serves one after another.
+
+package import Ingest
+internal import NIOCore
+internal import NIOHTTP1
+internal import NIOPosix
+
+package final class AdminServer: Sendable {
+    /// A probe answers at once or not at all.
+    private static let idleLimit = TimeAmount.seconds(10)
+
+    private let listener: any Channel
+
+    /// Starts to listen.
+    ///
+    /// - Throws: `IOError` when the address cannot be bound.
+    package init(host: String, port: Int, engine: IngestEngine) throws {
+        listener = try ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let pipeline = channel.pipeline.syncOperations
+                    try pipeline.addHandler(IdleStateHandler(readTimeout: Self.idleLimit))
+                    try pipeline.configureHTTPServerPipeline(withErrorHandling: true)
+                    try pipeline.addHandler(AdminHandler(engine: engine))
+                }
+            }
+            .bind(host: host, port: port).wait()
+    }
+
+    /// Where it listens; the port is the real one when 0 was asked for.
+    package var port: Int { listener.localAddress?.port ?? 0 }
+
+    package func stop() {
+        try? listener.close().wait()
+    }
+}
+
+private final class AdminHandler: ChannelInboundHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias OutboundOut = HTTPServerResponsePart
+
+    private let engine: IngestEngine
+    private var answer: (HTTPResponseStatus, String) = (.badRequest, "")
+
+    init(engine: IngestEngine) {
+        self.engine = engine
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        switch unwrapInboundIn(data) {
+        case .head(let head): answer = answer(to: head)
+        case .body: break
+        case .end: send(context)
+        }
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if event is IdleStateHandler.IdleStateEvent { context.close(promise: nil) }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+
+    private func answer(to head: HTTPRequestHead) -> (HTTPResponseStatus, String) {
+        guard head.method == .GET || head.method == .HEAD else {
+            return (.methodNotAllowed, "GET it\n")
+        }
+        switch head.uri.prefix(while: { $0 != "?" }) {
+        case "/livez": return (.ok, "ok\n")
+        case "/readyz":
+            return engine.canCommit
+                ? (.ok, "ok\n") : (.serviceUnavailable, "the database takes no contacts\n")
+        default: return (.notFound, "there are /livez and /readyz\n")
+        }
+    }
+
+    private func send(_ context: ChannelHandlerContext) {
+        let (status, text) = answer
+        var headers = HTTPHeaders()
+        headers.add(name: "content-type", value: "text/plain; charset=utf-8")
+        headers.add(name: "content-length", value: String(text.utf8.count))
+        let head = HTTPResponseHead(version: .http1_1, status: status, headers: headers)
+        context.write(wrapOutboundOut(.head(head)), promise: nil)
+        context.write(
+            wrapOutboundOut(.body(.byteBuffer(context.channel.allocator.buffer(string: text)))),
+            promise: nil)
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+    }
+}
