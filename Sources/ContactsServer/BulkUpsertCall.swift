@@ -189,6 +189,8 @@ final class BulkUpsertCall: CallHandler {
 
     private func checkFailureLimit(_ session: UpsertSession) {
         guard options.maxFailures > 0, session.failureCount >= options.maxFailures else { return }
+        // Also when the last failure comes after the half-close: the status must not depend on it.
+        if case .ending(let status) = state, status.code == .ok { state = .taking }
         stop(.tooManyFailures(session.failureCount))
     }
 

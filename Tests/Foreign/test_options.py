@@ -324,6 +324,16 @@ def test_a_unary_call_is_answered_whole_or_ends_with_the_status_when_max_failure
         assert [r.status for r in response.results] == [FAILED, CREATED]
 
 
+def test_a_failure_that_a_lane_finds_counts_after_the_half_close_too(stub, workspace_of):
+    workspace = workspace_of("email,phone,external_id")
+    sent = [pb.Contact(email="a@late.example", phone="+16175551212"),
+            pb.Contact(email="b@late.example", phone="+16175551212")]
+    outcome = bulk(stub, [request(sent, max_failures=1)], workspace)
+    assert outcome.code == grpc.StatusCode.FAILED_PRECONDITION
+    assert outcome.statuses == [CREATED, FAILED]
+    assert outcome.summary.failed == 1
+
+
 def test_an_identifier_that_another_contact_has_is_taken(stub, workspace_of):
     workspace = workspace_of("email,phone,external_id")
     first = upsert(stub, [
