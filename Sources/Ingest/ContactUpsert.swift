@@ -25,6 +25,7 @@ struct ContactUpsert {
         ("jit", "off"),
         ("enable_seqscan", "off"),
         ("enable_bitmapscan", "off"),
+        ("enable_sort", "off"),
         ("enable_hashjoin", "off"),
         ("enable_mergejoin", "off"),
         ("plan_cache_mode", "force_generic_plan"),
@@ -64,9 +65,9 @@ struct ContactUpsert {
             let name = field.wireName
             let bit = 1 << field.rawValue
             try connection.prepare(
-                "look_up_\(name)", Self.lookUp(column: name, uniqueBit: bit, "OFFSET 0"))
+                "look_up_\(name)", Self.lookUp(column: name, uniqueBit: bit, locking: false))
             try connection.prepare(
-                "lock_\(name)", Self.lookUp(column: name, uniqueBit: bit, "FOR UPDATE"))
+                "lock_\(name)", Self.lookUp(column: name, uniqueBit: bit, locking: true))
         }
         try connection.prepare(
             "fields",
@@ -74,19 +75,17 @@ struct ContactUpsert {
             SELECT fields, field_kinds FROM contacts
             WHERE workspace_id = $1 AND id = $2 AND xmin = $3::text::xid
             """)
-        for field in [TextField.email, .phone, .externalID] {
-            try connection.prepare("vacate_\(field.wireName)", Self.vacate(field))
-        }
-        try connection.prepare("update", Self.update)
         try connection.prepare("insert", Self.insert)
     }
 
-    /// One index probe for each key, in the order of the keys.
+    /// One probe of the identifier's index for each key, in the order of the keys.
     ///
-    /// - Parameter fence: `OFFSET 0` or `FOR UPDATE`; both keep the planner from turning the join
-    ///   round, which it would do on a table that was empty when it planned, and then read all of
-    ///   the workspace.
-    private static func lookUp(column: String, uniqueBit: Int, _ fence: String) -> String {
+    /// The planner must have no other choice. On a table that it believes to be empty or full of
+    /// small workspaces, the primary key would do as well: it then reads all of a workspace for each
+    /// key. So the key is a range of one value and the order is asked for, which only the
+    /// identifier's index has without a sort (and sorts are switched off); LIMIT keeps the join from
+    /// being turned round.
+    private static func lookUp(column: String, uniqueBit: Int, locking: Bool) -> String {
         """
         SELECT k.ord::int4, c.*
         FROM unnest($2::text[]) WITH ORDINALITY AS k (key, ord)
@@ -95,15 +94,17 @@ struct ContactUpsert {
                 CASE WHEN pg_column_size(fields) <= \(fieldsByteLimit) THEN fields END,
                 CASE WHEN pg_column_size(fields) <= \(fieldsByteLimit) THEN field_kinds END
             FROM contacts
-            WHERE workspace_id = $1 AND \(column) = k.key AND unique_by & \(uniqueBit) <> 0
-            \(fence)
+            WHERE workspace_id = $1 AND \(column) >= k.key AND \(column) <= k.key
+                AND unique_by & \(uniqueBit) <> 0
+            ORDER BY \(column) LIMIT 1
+            \(locking ? "FOR UPDATE" : "")
         ) c
         """
     }
 
     /// Contacts that give an identifier up lose it first, since a unique index is checked row by
     /// row and another contact of the transaction may take it.
-    private static func vacate(_ field: TextField) -> String {
+    static func vacate(_ field: TextField) -> String {
         """
         UPDATE contacts c SET \(field.wireName) = NULL
         FROM staged s
@@ -113,7 +114,9 @@ struct ContactUpsert {
         """
     }
 
-    private static let update = """
+    /// Like `vacate` planned each time, by the sizes that the tables have: kept from a time when the
+    /// table was empty, the plan would go through all of it for each staged row.
+    static let update = """
         UPDATE contacts c
         SET email = s.email, phone = s.phone, external_id = s.external_id,
             name = s.name, first_name = s.first_name, last_name = s.last_name,
@@ -262,8 +265,7 @@ struct ContactUpsert {
         }
         if changed > 0 {
             try vacate(batch)
-            parameters.removeAll()
-            let updated = try connection.execute(prepared: "update", parameters)
+            let updated = try connection.query(Self.update)
             guard updated.affectedRowCount == changed else { throw LostRace() }
         }
         if new > 0, contended {
@@ -279,8 +281,7 @@ struct ContactUpsert {
         var moved: UInt8 = 0
         for slot in batch.slots { moved |= slot.movedIdentifiers }
         for field in [TextField.email, .phone, .externalID] where moved & 1 << field.rawValue != 0 {
-            parameters.removeAll()
-            _ = try connection.execute(prepared: "vacate_\(field.wireName)", parameters)
+            _ = try connection.query(Self.vacate(field))
         }
     }
 

@@ -8,7 +8,7 @@ import pytest
 
 import harness
 from harness import CREATED, LiveCall, bulk, get, request, upsert, wait_until
-from stubs import pb
+from stubs import pb, rpc
 from wire import Connection, envelope
 
 DEADLINE_EXCEEDED = 4
@@ -177,7 +177,9 @@ def test_a_client_that_reads_late_gets_every_result(measured):
             if released.is_set():
                 return
 
-    call = server.stub.BulkUpsert(
+    # A client that measures the line would let the server send megabytes before it reads.
+    channel = grpc.insecure_channel(server.address, options=[("grpc.http2.bdp_probe", 0)])
+    call = rpc.ContactServiceStub(channel).BulkUpsert(
         messages(), metadata=[("contacts-workspace", workspace)], timeout=100)
     last = [0, time.monotonic()]
 

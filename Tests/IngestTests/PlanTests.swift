@@ -1,6 +1,8 @@
 // The plans that lanes run with. They are made once, often on an empty table, and kept while the
-// table grows; each statement must go by an index on all columns of its key.
+// table grows; each statement must go by an index on all columns of its key, whatever the planner
+// believes of the table.
 
+import Contacts
 import Postgres
 import Testing
 import TestSupport
@@ -8,27 +10,80 @@ import TestSupport
 @testable import Ingest
 
 @Suite struct PlanTests {
-    @Test(arguments: ["look_up", "lock"], ["email", "phone", "external_id"])
-    func aLookUpProbesTheIndexOfItsIdentifierOnAnEmptyTable(kind: String, column: String) throws {
-        let plan = try plan("\(kind)_\(column)(1, '{a,b}')")
-        #expect(plan.contains("Index Scan using contacts_\(column)_key"))
-        #expect(plan.contains("Index Cond: ((workspace_id = $1) AND (\(column) = k.key))"))
+    /// What the planner may have seen of the table.
+    enum Past: String, CaseIterable {
+        case nothing = ""
+        case anEmptyTable = "VACUUM ANALYZE contacts"
+        case aTableThatWasEmptied = """
+            INSERT INTO contacts (workspace_id, id, unique_by, email)
+            SELECT 1, gen_random_uuid(), 7, 'e' || n FROM generate_series(1, 2000) n;
+            ANALYZE contacts; TRUNCATE contacts
+            """
+        case oneWorkspace = """
+            INSERT INTO contacts (workspace_id, id, unique_by, email, phone, external_id)
+            SELECT 1, gen_random_uuid(), 7, 'e' || n, 'p' || n, 'x' || n
+            FROM generate_series(1, 2000) n; ANALYZE contacts
+            """
+        case manySmallWorkspaces = """
+            INSERT INTO contacts (workspace_id, id, unique_by, email, phone, external_id)
+            SELECT n, gen_random_uuid(), 7, 'e' || n, 'p' || n, 'x' || n
+            FROM generate_series(1, 2000) n; ANALYZE contacts
+            """
     }
 
-    @Test func anUpdateProbesThePrimaryKeyOnAnEmptyTable() throws {
-        let plan = try plan("update")
-        #expect(plan.contains("Index Scan using contacts_pkey"))
-        #expect(plan.contains("Index Cond: ((workspace_id = s.workspace_id) AND (id = s.id))"))
+    @Test(arguments: Past.allCases)
+    func aLookUpProbesTheIndexOfItsIdentifier(past: Past) throws {
+        for kind in ["look_up", "lock"] {
+            for column in ["email", "phone", "external_id"] {
+                let plan = try plan(past) {
+                    try $0.query("EXPLAIN EXECUTE \(kind)_\(column)(1, '{a,b}')")
+                }
+                #expect(plan.contains("Index Scan using contacts_\(column)_key"), "\(plan)")
+                #expect(
+                    plan.contains(
+                        "((workspace_id = $1) AND (\(column) >= k.key) AND (\(column) <= k.key))"),
+                    "\(plan)")
+            }
+        }
     }
 
-    private func plan(_ statement: String) throws -> String {
+    @Test(arguments: Past.allCases)
+    func anUpdateProbesThePrimaryKey(past: Past) throws {
+        for statement in [ContactUpsert.update] + TextField.identifiers.map(ContactUpsert.vacate) {
+            let plan = try plan(past) { connection in
+                try connection.execute(
+                    """
+                    INSERT INTO contacts (workspace_id, id, unique_by, email)
+                    SELECT 99999, gen_random_uuid(), 7, 'e' || n FROM generate_series(1, 5000) n;
+                    BEGIN;
+                    INSERT INTO staged SELECT workspace_id, id, unique_by, email, phone,
+                        external_id, name, first_name, last_name, fields, field_kinds, xmin
+                    FROM contacts WHERE workspace_id = 99999
+                    """)
+                return try connection.query("EXPLAIN \(statement)")
+            }
+            #expect(plan.contains("Index Scan using contacts_pkey"), "\(plan)")
+            #expect(
+                plan.contains("((workspace_id = s.workspace_id) AND (id = s.id))"), "\(plan)")
+        }
+    }
+
+    private func plan(
+        _ past: Past, _ explain: (Connection) throws -> QueryResult
+    ) throws -> String {
         let database = try TestDatabase.create()
-        try Schema.migrate(try database.connect())
+        let owner = try database.connect()
+        try Schema.migrate(owner)
+        for step in past.rawValue.split(separator: ";") { try owner.execute(String(step)) }
         let connection = try database.connect(settings: ContactUpsert.settings)
         let statements = try ContactUpsert(connection)
         let result = try withExtendedLifetime(statements) {
-            try connection.query("EXPLAIN EXECUTE \(statement)")
+            try explain(connection)
         }
         return (0..<result.rowCount).compactMap { result.text($0, 0) }.joined(separator: "\n")
     }
+}
+
+extension TextField {
+    fileprivate static let identifiers: [TextField] = [.email, .phone, .externalID]
 }
