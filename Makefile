@@ -15,7 +15,7 @@ LISTEN ?= 127.0.0.1:50051
 SAMPLE ?= 100000
 RUN := .run
 # Root's server drops to another user, who must be able to reach its files.
-DATA_DIR ?= $(shell if [ "$$(id -u)" != 0 ] || runuser -u postgres -- test -x . 2>/dev/null; \
+DATA_DIR ?= $(shell if [ "$$(id -u)" != 0 ] || runuser -u postgres -- test -x '$(CURDIR)' 2>/dev/null; \
 	then echo "$(CURDIR)/.data"; else echo /var/lib/contacts; fi)
 VENV := .build/venv
 
