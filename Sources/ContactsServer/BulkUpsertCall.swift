@@ -236,14 +236,7 @@ final class BulkUpsertCall: CallHandler {
         {
             popped += 1
             counter.count(sequence, answer)
-            switch answer {
-            case .failed(let error) where options.results != .summary:
-                encoder.append(sequence: sequence, error: error)
-            case .stored(let status, let id) where options.results == .all:
-                encoder.append(sequence: sequence, status: status, id: id)
-            default:
-                break
-            }
+            encoder.append(sequence, answer, options.results)
         }
         if encoder.resultCount > 0 || NIODeadline.now() - lastProgress >= Self.progressInterval {
             sendProgress(call, session)

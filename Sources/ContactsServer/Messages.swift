@@ -65,6 +65,18 @@ extension ServerCall {
     }
 }
 
+extension ResponseEncoder {
+    /// Adds the result of an answer, if the caller wants to see it.
+    func append(_ sequence: UInt64, _ answer: ResultWindow.Answer, _ mode: ResultMode) {
+        switch answer {
+        case .failed(let error) where mode != .summary: append(sequence: sequence, error: error)
+        case .stored(let status, let id) where mode == .all:
+            append(sequence: sequence, status: status, id: id)
+        case .failed, .stored: break
+        }
+    }
+}
+
 /// The one message of a unary request, given out once the request is complete.
 struct OnlyMessage {
     private var message: ReceivedMessage?

@@ -100,14 +100,7 @@ final class UpsertContactsCall: CallHandler {
         var counter = SummaryCounter()
         while let (sequence, answer) = session.window.popFirst() {
             counter.count(sequence, answer)
-            switch answer {
-            case .failed(let error) where options.results != .summary:
-                encoder.append(sequence: sequence, error: error)
-            case .stored(let status, let id) where options.results == .all:
-                encoder.append(sequence: sequence, status: status, id: id)
-            default:
-                break
-            }
+            encoder.append(sequence, answer, options.results)
         }
         call.send(
             encoder.finishUpsertContacts(importID: options.importID, summary: counter.summary))

@@ -4,7 +4,8 @@
 
 import Synchronization
 
-/// Bytes of whole messages received and not done yet, over all connections of a server.
+/// Bytes of whole messages received and not done yet, over all connections of a server, and what
+/// handlers charge of their own for messages that they have discharged.
 package final class ReceiveBudget: Sendable {
     private let limitByteCount: Int
     private let used = Atomic<Int>(0)
