@@ -90,7 +90,95 @@ package enum Schema {
         COMMENT ON COLUMN contacts.field_kinds IS
             'which custom fields are timestamps; the others show their kind in fields';
         INSERT INTO workspaces (name, unique_by) VALUES ('default', 1)
+        """,
+        // 2: lists, events, imports.
+        //
+        // A list's id comes from a counter in its workspace and is never given again, so that a
+        // member of a list that is gone can never show up in another. Members are not bound by a
+        // foreign key: the lanes lock the list's row instead, once a transaction.
+        //
+        // Offsets of events come from a counter whose row stays locked until the COMMIT: an event
+        // is seen only together with all before it. An event holds the contact as it stood then.
+        //
+        // An import's progress has a row for each call and lane, so that lanes never wait for each
+        // other. All contacts up to decided_through are decided, and those whose bit is set in
+        // decided: bit i (the lowest of a byte first) is contact decided_through + 1 + i.
+        // calls counts the calls of an import; a call that is not the last one writes no more.
         """
+        ALTER TABLE workspaces
+            ADD COLUMN event_retention interval NOT NULL DEFAULT '7 days'
+                CHECK (event_retention > interval '0'),
+            ADD COLUMN last_list_id bigint NOT NULL DEFAULT 0;
+        CREATE TABLE lists (
+            workspace_id integer NOT NULL,
+            id bigint NOT NULL,
+            name text COLLATE "C" NOT NULL,
+            created_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (workspace_id, id),
+            UNIQUE (workspace_id, name)
+        );
+        CREATE TABLE list_members (
+            workspace_id integer NOT NULL,
+            contact_id uuid NOT NULL,
+            list_id bigint NOT NULL,
+            PRIMARY KEY (workspace_id, contact_id, list_id)
+        );
+        CREATE INDEX list_members_by_list ON list_members (workspace_id, list_id, contact_id);
+        CREATE TABLE event_offsets (
+            workspace_id integer PRIMARY KEY,
+            last_offset bigint NOT NULL,
+            removed_through bigint NOT NULL DEFAULT 0
+        );
+        CREATE TABLE events (
+            workspace_id integer NOT NULL,
+            event_offset bigint NOT NULL,
+            type smallint NOT NULL,
+            import_id text COLLATE "C" NOT NULL,
+            contact_id uuid NOT NULL,
+            email text COLLATE "C",
+            phone text COLLATE "C",
+            external_id text COLLATE "C",
+            name text,
+            first_name text,
+            last_name text,
+            fields jsonb NOT NULL,
+            field_kinds jsonb,
+            list_ids bigint[] NOT NULL,
+            created_at timestamptz NOT NULL,
+            occurred_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (workspace_id, event_offset)
+        );
+        ALTER TABLE events ALTER COLUMN fields SET STORAGE EXTERNAL;
+        COMMENT ON COLUMN events.type IS '1 created, 2 updated';
+        CREATE TABLE imports (
+            workspace_id integer NOT NULL,
+            id text COLLATE "C" NOT NULL,
+            options bytea NOT NULL,
+            calls integer NOT NULL DEFAULT 1,
+            server bigint NOT NULL,
+            state smallint NOT NULL DEFAULT 1,
+            created_at timestamptz NOT NULL DEFAULT now(),
+            updated_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (workspace_id, id)
+        );
+        CREATE INDEX imports_by_time ON imports (workspace_id, created_at, id);
+        COMMENT ON COLUMN imports.options IS 'a contacts.v1.UpsertOptions message';
+        COMMENT ON COLUMN imports.server IS
+            'the advisory lock that the server of the last call holds while it lives';
+        COMMENT ON COLUMN imports.state IS '1 running, 2 interrupted, 3 finished';
+        CREATE TABLE import_progress (
+            workspace_id integer NOT NULL,
+            import_id text COLLATE "C" NOT NULL,
+            call integer NOT NULL,
+            lane integer NOT NULL,
+            decided_through bigint NOT NULL,
+            decided bytea NOT NULL,
+            counts bigint[] NOT NULL,
+            updated_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (workspace_id, import_id, call, lane)
+        );
+        ALTER TABLE import_progress ALTER COLUMN decided SET STORAGE EXTERNAL
+        """,
     ]
 }
 

@@ -80,3 +80,10 @@ package struct Workspace: Sendable, Hashable {
         return Workspace(id: id, uniqueBy: uniqueBy)
     }
 }
+
+extension Workspace {
+    /// The first key of the advisory lock on a workspace's settings; the second is its id.
+    /// Transactions that write contacts hold it shared, and whoever changes which identifiers are
+    /// unique holds it alone (PostgreSQL, 13.3.5). "cont" in ASCII.
+    static let settingsLock: Int32 = 0x636F_6E74
+}
