@@ -27,7 +27,7 @@ extension ContactRules {
             ?? identifiers(contact, into: &output)
             ?? names(contact, into: &output)
             ?? fields(pointer, &fieldsEncoder, into: &output)
-            ?? lists(pointer)
+            ?? lists(pointer, into: &output)
     }
 
     /// UTF-8, NUL and length of everything that is kept as it is, and the validity of the rest.
@@ -46,6 +46,9 @@ extension ContactRules {
                 return ContactError(fault, field.wireName)
             }
         }
+        if let id = contact.id, let fault = TextRule.check(id.span, limit: .max) {
+            return ContactError(fault, "id")
+        }
         return nil
     }
 
@@ -60,6 +63,8 @@ extension ContactRules {
                     .keyMissing, key.wireName,
                     "contacts are matched by \(key.wireName) and this one has none")
             }
+        } else if let error = matchingID(contact, into: &output) {
+            return error
         }
         for field in [TextField.email, .phone, .externalID] where field != key {
             if let error = identifier(field, contact, into: &output) { return error }
@@ -69,6 +74,20 @@ extension ContactRules {
                 .fieldInvalid, "id", "an id is given only when contacts are matched by id")
         }
         return nil
+    }
+
+    private func matchingID(
+        _ contact: WireContact, into output: inout NormalizedContact
+    ) -> ContactError? {
+        guard let text = contact.id, !text.isEmpty else {
+            return ContactError(
+                .keyMissing, "id", "contacts are matched by id and this one has none")
+        }
+        output.id = ContactID(utf8: text)
+        guard output.id == nil else { return nil }
+        return ContactError(
+            .fieldInvalid, "id",
+            "it is no UUID such as 01890a5d-ac96-774b-bcce-b302099a8057")
     }
 
     private func identifier(
@@ -159,13 +178,21 @@ extension ContactRules {
         }
     }
 
-    /// 0 means all contacts and is no list. No other list exists yet.
-    private func lists(_ contact: UnsafeMutablePointer<Contacts__V1__Contact>) -> ContactError? {
-        let lists = UnsafeBufferPointer(
-            start: contact.pointee.list_ids, count: contact.pointee.n_list_ids)
-        guard let unknown = lists.first(where: { $0 != 0 }) else { return nil }
-        return ContactError(
-            .listUnknown, "list_ids", "the workspace has no list \(unknown)")
+    /// 0 means all contacts and is no list. Whether the others exist is seen when they are joined.
+    private func lists(
+        _ contact: UnsafeMutablePointer<Contacts__V1__Contact>, into output: inout NormalizedContact
+    ) -> ContactError? {
+        let count = contact.pointee.n_list_ids
+        guard count <= ContactLimits.lists else {
+            return ContactError(
+                .fieldInvalid, "list_ids",
+                "the contact names \(count) lists; the limit is \(ContactLimits.lists)")
+        }
+        for list in UnsafeBufferPointer(start: contact.pointee.list_ids, count: count)
+        where list != 0 {
+            output.lists.append(list)
+        }
+        return nil
     }
 }
 

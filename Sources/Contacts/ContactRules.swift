@@ -26,6 +26,8 @@ package enum ContactLimits {
     package static let fieldNameBytes = 150
     /// Custom fields of one contact.
     package static let fields = 300
+    /// Lists that one contact or one import names. Each costs a row; more are no selection any more.
+    package static let lists = 1000
     /// One contact on the wire.
     package static let contactBytes = 100 * 1024
 }

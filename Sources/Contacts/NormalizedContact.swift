@@ -44,6 +44,10 @@ package struct NormalizedContact {
     package internal(set) var fieldKinds: [UInt8] = []
     /// Whether `fields` holds a `null`.
     package internal(set) var removesFields = false
+    /// The id to match by.
+    package internal(set) var id: ContactID?
+    /// Lists to join, as they came but for 0.
+    package internal(set) var lists: [Int64] = []
 
     package init() {}
 
@@ -54,5 +58,7 @@ package struct NormalizedContact {
         fields = Location()
         fieldKinds.removeAll(keepingCapacity: true)
         removesFields = false
+        id = nil
+        lists.removeAll(keepingCapacity: true)
     }
 }

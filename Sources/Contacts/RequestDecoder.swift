@@ -121,16 +121,45 @@ extension RequestDecoder {
         options.existence = try value(message.existence.rawValue, "existence")
         options.results = try value(message.results.rawValue, "results")
         options.defaultDialCode = try text(message.default_dial_code, "default_dial_code")
-        let lists = UnsafeBufferPointer(start: message.list_ids, count: message.n_list_ids)
-        options.listIDs = Array(lists)
+        guard message.n_list_ids <= ContactLimits.lists else {
+            throw DecodeError.invalid(
+                field: "list_ids",
+                description: "there are \(message.n_list_ids); the limit is \(ContactLimits.lists)")
+        }
+        options.listIDs = Array(
+            UnsafeBufferPointer(start: message.list_ids, count: message.n_list_ids))
         options.runWorkflow = message.run_workflow != 0
         options.validateOnly = message.validate_only != 0
         options.maxFailures = message.max_failures
+        options.labels = try labels(message)
+        return options
+    }
+
+    private static func labels(
+        _ message: Contacts__V1__UpsertOptions
+    ) throws(DecodeError) -> [String: String] {
+        guard message.n_labels <= LabelLimits.count else {
+            throw DecodeError.invalid(
+                field: "labels",
+                description: "there are \(message.n_labels); the limit is \(LabelLimits.count)")
+        }
+        var labels: [String: String] = [:]
         for label in UnsafeBufferPointer(start: message.labels, count: message.n_labels) {
             guard let label = label?.pointee else { continue }
-            options.labels[try text(label.key, "labels")] = try text(label.value, "labels")
+            guard (1...LabelLimits.nameBytes).contains(label.key.len),
+                label.value.len <= LabelLimits.valueBytes
+            else {
+                throw DecodeError.invalid(
+                    field: "labels",
+                    description: """
+                        a label's name has 1 to \(LabelLimits.nameBytes) bytes and its value at \
+                        most \(LabelLimits.valueBytes); this one has \(label.key.len) and \
+                        \(label.value.len)
+                        """)
+            }
+            labels[try text(label.key, "labels")] = try text(label.value, "labels")
         }
-        return options
+        return labels
     }
 
     /// 0 is the first value, which is the default.

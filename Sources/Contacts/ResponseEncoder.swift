@@ -24,7 +24,8 @@ package final class ResponseEncoder {
 
     /// Adds a result of a contact that did not fail.
     package func append(sequence: UInt64, status: UpsertStatus, id: ContactID) {
-        guard let result = makeResult(sequence, status),
+        // A contact that is not there has no id to tell.
+        guard let result = makeResult(sequence, status), id != ContactID(high: 0, low: 0),
             let text = arena.allocate(byteCount: ContactID.textByteCount)
         else { return }
         let bytes = text.bindMemory(to: UInt8.self, capacity: ContactID.textByteCount)

@@ -40,6 +40,13 @@ public enum ResultMode: UInt8, Sendable, CaseIterable {
     case summary = 3
 }
 
+/// How large the labels of an import may be: notes for people and tools, not data.
+package enum LabelLimits {
+    package static let count = 64
+    package static let nameBytes = 128
+    package static let valueBytes = 1024
+}
+
 /// The options of one import.
 public struct UpsertOptions: Sendable, Equatable {
     /// Names an import that can be resumed; empty: the server makes one.

@@ -42,6 +42,9 @@ final class BulkUpsertCall: CallHandler {
     private var options = UpsertOptions()
     private var session: UpsertSession?
     private var messageCount = 0
+    /// All contacts of a known import up to this one are decided.
+    private var resumesAfter: UInt64 = 0
+    private var isNumbered = false
     private var counter = SummaryCounter()
     private var credits: CircularBuffer<(lastSequence: UInt64, byteCount: Int)> = []
     private var lastProgress = NIODeadline.now()
@@ -77,11 +80,16 @@ final class BulkUpsertCall: CallHandler {
         var wasFull: Bool
         repeat {
             takeMessages(call)
-            session?.handOver()
+            session?.handOver(isLast: isComplete)
             wasFull = session.map { !hasRoom($0) } ?? false
             answer(call)
             // Contacts that failed in the rules are answered at once, which may make room.
         } while wasFull && session.map(hasRoom) ?? false
+    }
+
+    /// All contacts of the import are taken.
+    private var isComplete: Bool {
+        if case .ending(let status) = state { status.code == .ok } else { false }
     }
 
     // MARK: Request side
@@ -118,35 +126,40 @@ final class BulkUpsertCall: CallHandler {
         }
         if let refusal = OptionRules.refusal(options) { return end(call, refusal) }
         state = .resolving(message)
-        call.findWorkspace(engine) { [weak self] found in
-            switch found {
-            case .success(let workspace): self?.begin(call, workspace)
-            case .failure(let status): self?.end(call, status)
-            }
-            self?.pumpLater(call)
-        }
+        let bound = NIOLoopBound(self, eventLoop: call.eventLoop)
+        let eventLoop = call.eventLoop
+        ImportOpening.run(
+            options, of: call, engine, context,
+            onTakenOver: { eventLoop.execute { bound.value.session?.takeOver() } },
+            completion: { [weak self] opened in
+                switch opened {
+                case .success(let opened): self?.begin(call, opened)
+                case .failure(let status): self?.end(call, status)
+                }
+                self?.pumpLater(call)
+            })
     }
 
-    private func begin(_ call: ServerCall, _ workspace: Workspace) {
-        guard case .resolving(let message) = state else { return }
-        if let refusal = OptionRules.refusal(options, in: workspace) { return end(call, refusal) }
-        guard let rules = try? ContactRules(options) else { return }
-        context.advanceClock()
-        options.importID = context.nextID().description
+    private func begin(_ call: ServerCall, _ opened: OpenedImport) {
         let session = UpsertSession(
-            engine: engine, budget: budget, context: context, eventLoop: call.eventLoop,
-            plan: WritePlan(workspace: workspace, options: options), rules: rules,
+            opened, engine: engine, budget: budget, context: context, eventLoop: call.eventLoop,
             onSettled: { [weak self, weak call] in
                 guard let self, let call else { return }
                 self.pumpLater(call)
             })
+        // The call may have ended meanwhile.
+        guard case .resolving(let message) = state else { return session.abandon() }
         self.session = session
+        options = opened.options
+        resumesAfter = opened.committedThrough
+        counter = SummaryCounter(committedThrough: resumesAfter)
         context.encoder.reset()
         call.send(
             context.encoder.started(
                 UpsertStarted(
-                    importID: options.importID, resumed: false, committedThrough: 0,
-                    options: options, limits: ServerLimits.published)))
+                    importID: options.importID, resumed: opened.isKnown,
+                    committedThrough: resumesAfter, options: options,
+                    limits: ServerLimits.published)))
         state = .taking
         take(call, message, session)
     }
@@ -159,16 +172,7 @@ final class BulkUpsertCall: CallHandler {
                 return stop(
                     RPCStatus(.invalidArgument, "options: they belong in the first message only"))
             }
-            let expected = session.window.next
-            guard request.firstSequence == 0 || request.firstSequence == expected else {
-                return stop(
-                    RPCStatus(
-                        .outOfRange,
-                        """
-                        first_sequence: \(request.firstSequence) is not the next contact's \
-                        number, which is \(expected)
-                        """))
-            }
+            if let refusal = number(request.firstSequence, session) { return stop(refusal) }
         } catch {
             return stop(RPCStatus(error, message: "BulkUpsertRequest"))
         }
@@ -185,6 +189,26 @@ final class BulkUpsertCall: CallHandler {
         call.discharge(message.creditByteCount)
         credits.append((session.window.next - 1, message.creditByteCount))
         checkFailureLimit(session)
+    }
+
+    /// Checks the number of a message's first contact, and places the first message of a call that
+    /// goes on with an import.
+    private func number(_ firstSequence: UInt64, _ session: UpsertSession) -> RPCStatus? {
+        if resumesAfter > 0, !isNumbered {
+            guard firstSequence > 0 else {
+                guard context.decoder.contactCount > 0 else { return nil }
+                return .numberMissing(committedThrough: resumesAfter)
+            }
+            guard firstSequence <= resumesAfter + 1 else {
+                return .wrongNumber(firstSequence, expected: resumesAfter + 1)
+            }
+            session.window = ResultWindow(first: firstSequence)
+        }
+        guard firstSequence == 0 || firstSequence == session.window.next else {
+            return .wrongNumber(firstSequence, expected: session.window.next)
+        }
+        isNumbered = true
+        return nil
     }
 
     private func checkFailureLimit(_ session: UpsertSession) {
@@ -224,7 +248,12 @@ final class BulkUpsertCall: CallHandler {
         if let failure = session.failure, !session.window.hasAnswer {
             return end(call, RPCStatus(failure))
         }
-        if case .ending(let status) = state, session.window.isEmpty { end(call, status) }
+        guard case .ending(let status) = state, session.window.isEmpty else { return }
+        if status.code == .ok, !session.isFinished {
+            session.finish()
+        } else {
+            end(call, status)
+        }
     }
 
     private func sendResults(_ call: ServerCall, _ session: UpsertSession) {

@@ -47,6 +47,20 @@ extension RPCStatus {
                 the database takes no contacts (SQLSTATE \(sqlstate)); those without a result may \
                 be stored or not
                 """)
+        case .takenOver:
+            self.init(
+                .aborted, "IMPORT_TAKEN_OVER: another call goes on with this import")
+        case .settingsChanged:
+            self.init(
+                .aborted,
+                """
+                the workspace's settings have changed; contacts without a result were not stored, \
+                send them again
+                """)
+        case .dryRunLost:
+            self.init(
+                .unavailable,
+                "the database went away and with it what the dry run had seen; begin again")
         }
     }
 
@@ -77,6 +91,45 @@ extension RPCStatus {
             """)
     }
 
+    init(_ refusal: ImportRefusal) {
+        switch refusal {
+        case .otherOption(let option):
+            self.init(
+                .failedPrecondition,
+                """
+                \(option): the import was begun with another value; go on with the same, or name a \
+                new import
+                """)
+        }
+    }
+
+    static func unknownList(_ list: Int64) -> RPCStatus {
+        RPCStatus(.notFound, "list_ids: the workspace has no list \(list)")
+    }
+
+    static func tooManyDryRuns(_ limit: Int) -> RPCStatus {
+        RPCStatus(
+            .resourceExhausted,
+            "validate_only: \(limit) dry runs are under way, which is the limit; try again later")
+    }
+
+    static func numberMissing(committedThrough: UInt64) -> RPCStatus {
+        RPCStatus(
+            .invalidArgument,
+            """
+            first_sequence: the import is known and decided up to \(committedThrough); the first \
+            message with contacts has to say its number, from 1 to \(committedThrough + 1)
+            """)
+    }
+
+    static func wrongNumber(_ number: UInt64, expected: UInt64) -> RPCStatus {
+        RPCStatus(
+            .outOfRange,
+            """
+            first_sequence: \(number) is not the next contact's number, which is \(expected)
+            """)
+    }
+
     static func tooManyFailures(_ count: UInt64) -> RPCStatus {
         RPCStatus(.failedPrecondition, "max_failures: \(count) contacts have failed")
     }
@@ -87,28 +140,14 @@ extension RPCStatus {
 
 /// Checks of the options that need no database. All of them come before anything is written.
 enum OptionRules {
-    /// What this version does not do is refused, never ignored.
+    /// Options that contradict each other.
     static func refusal(_ options: UpsertOptions) -> RPCStatus? {
-        if options.listIDs.contains(where: { $0 != 0 }) {
-            return RPCStatus(.notFound, "list_ids: the workspace has no such list")
-        }
-        let unsupported: String? =
-            if !options.importID.isEmpty {
-                "import_id (imports that can be resumed)"
-            } else if options.matchBy == .id {
-                "match_by MATCH_BY_ID"
-            } else if options.runWorkflow {
-                "run_workflow"
-            } else if options.validateOnly {
-                "validate_only"
-            } else if !options.labels.isEmpty {
-                "labels"
-            } else {
-                nil
-            }
-        return unsupported.map {
-            RPCStatus(.unimplemented, "this version of the server does not support \($0)")
-        }
+        guard options.matchBy == .id, options.existence == .createOnly else { return nil }
+        return RPCStatus(
+            .invalidArgument,
+            """
+            existence: EXISTENCE_CREATE_ONLY contradicts MATCH_BY_ID, by which nothing is created
+            """)
     }
 
     static func refusal(_ options: UpsertOptions, in workspace: Workspace) -> RPCStatus? {

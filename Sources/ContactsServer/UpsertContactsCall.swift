@@ -27,12 +27,17 @@ final class UpsertContactsCall: CallHandler {
         guard !isOver, session == nil, let message = onlyMessage.take(from: call) else { return }
         self.message = message
         if let refusal = check(message) { return end(call, refusal) }
-        call.findWorkspace(engine) { found in
-            switch found {
-            case .success(let workspace): self.begin(call, workspace)
-            case .failure(let status): self.end(call, status)
-            }
-        }
+        let bound = NIOLoopBound(self, eventLoop: call.eventLoop)
+        let eventLoop = call.eventLoop
+        ImportOpening.run(
+            options, of: call, engine, context,
+            onTakenOver: { eventLoop.execute { bound.value.session?.takeOver() } },
+            completion: { opened in
+                switch opened {
+                case .success(let opened): self.begin(call, opened)
+                case .failure(let status): self.end(call, status)
+                }
+            })
     }
 
     func writable(_ call: ServerCall) {}
@@ -64,25 +69,21 @@ final class UpsertContactsCall: CallHandler {
         return OptionRules.refusal(options)
     }
 
-    private func begin(_ call: ServerCall, _ workspace: Workspace) {
-        guard !isOver, let message else { return }
-        if let refusal = OptionRules.refusal(options, in: workspace) { return end(call, refusal) }
-        guard let rules = try? ContactRules(options),
-            (try? message.decodeUpsertContacts(with: context.decoder)) != nil
-        else { return }
+    private func begin(_ call: ServerCall, _ opened: OpenedImport) {
         let session = UpsertSession(
-            engine: engine, budget: budget, context: context, eventLoop: call.eventLoop,
-            plan: WritePlan(workspace: workspace, options: options), rules: rules,
+            opened, engine: engine, budget: budget, context: context, eventLoop: call.eventLoop,
             onSettled: { [weak self, weak call] in
                 guard let self, let call else { return }
                 self.answer(call)
             })
+        guard !isOver, let message,
+            (try? message.decodeUpsertContacts(with: context.decoder)) != nil
+        else { return session.abandon() }
         self.session = session
+        options = opened.options
         session.takeMessage()
         call.discharge(message.creditByteCount)
-        context.advanceClock()
-        options.importID = context.nextID().description
-        session.handOver()
+        session.handOver(isLast: true)
         answer(call)
     }
 
@@ -92,6 +93,7 @@ final class UpsertContactsCall: CallHandler {
         guard let session, !isOver else { return }
         if let failure = session.failure { return end(call, RPCStatus(failure)) }
         guard session.window.isDecided else { return }
+        guard session.isFinished else { return session.finish() }
         if options.maxFailures > 0, session.failureCount >= options.maxFailures {
             return end(call, .tooManyFailures(session.failureCount))
         }

@@ -14,37 +14,58 @@ final class UpsertSession {
     var window = ResultWindow()
     /// Contacts that failed, answered or not.
     private(set) var failureCount: UInt64 = 0
-    /// Set once a lane had to give up.
+    /// Set once a lane had to give up, or another call goes on with the import.
     private(set) var failure: IngestFailure?
+    /// The import is marked as finished, or is a dry run, which leaves no mark.
+    private(set) var isFinished: Bool
 
+    private let opened: OpenedImport
     private let engine: IngestEngine
     private let budget: ReceiveBudget
     private let context: LoopContext
     private let eventLoop: any EventLoop
-    private let plan: WritePlan
-    private let rules: ContactRules
+    private let lanes: LaneSet
+    /// The lane of what has no key: refused contacts, the import's end.
+    private let homeLane: Int
     private var blocks: [RowBlock?]
+    /// Blocks that lanes have.
+    private var outstandingCount = 0
+    private var isEnding = false
     /// Called on the loop when outcomes have come.
     private var onSettled: (() -> Void)?
 
     init(
-        engine: IngestEngine, budget: ReceiveBudget, context: LoopContext, eventLoop: any EventLoop,
-        plan: WritePlan,
-        rules: ContactRules, onSettled: @escaping () -> Void
+        _ opened: OpenedImport, engine: IngestEngine, budget: ReceiveBudget, context: LoopContext,
+        eventLoop: any EventLoop, onSettled: @escaping () -> Void
     ) {
+        self.opened = opened
         self.engine = engine
         self.budget = budget
         self.context = context
         self.eventLoop = eventLoop
-        self.plan = plan
-        self.rules = rules
         self.onSettled = onSettled
-        blocks = Array(repeating: nil, count: engine.laneCount)
+        lanes = opened.dryRun?.lanes ?? engine.lanes
+        homeLane = lanes.lane(of: opened.plan, keyHash: context.nextID().low << 20)
+        blocks = Array(repeating: nil, count: lanes.count)
+        isFinished = opened.ledger == nil
     }
 
     /// Stops telling of outcomes; what the lanes have is committed all the same.
     func abandon() {
         onSettled = nil
+        opened.dryRun?.close()
+        guard let ledger = opened.ledger else { return }
+        engine.endImport(ledger)
+        if !isFinished, failure == nil, ledger.isRecorded || outstandingCount > 0 {
+            add(RowBlock(plan: opened.plan), to: homeLane, ending: .interrupted)
+        }
+    }
+
+    /// Another call goes on with the import.
+    func takeOver() {
+        guard failure == nil else { return }
+        failure = .takenOver
+        onSettled?()
     }
 
     /// Takes all contacts of the message that was decoded last.
@@ -53,45 +74,90 @@ final class UpsertSession {
         for index in 0..<context.decoder.contactCount {
             let sequence = window.open()
             let error = context.decoder.normalizeContact(
-                at: index, by: rules, into: &context.contact)
+                at: index, by: opened.rules, into: &context.contact)
             if let error {
-                window.fail(sequence, error)
                 failureCount += 1
+                refuse(sequence, error)
             } else {
                 append(sequence)
             }
         }
     }
 
+    /// A refused contact is answered once its import remembers it, like all others.
+    private func refuse(_ sequence: UInt64, _ error: ContactError) {
+        guard let ledger = opened.ledger, !ledger.wasDecided(sequence) else {
+            return window.fail(sequence, error)
+        }
+        withBlock(of: homeLane) { $0.refusals.append(.init(sequence: sequence, error: error)) }
+    }
+
     private func append(_ sequence: UInt64) {
-        let hash = KeyHash.of(context.contact, plan.matchBy.textField ?? .email)
-        let lane = engine.lane(of: plan, keyHash: hash)
-        if blocks[lane] == nil { blocks[lane] = RowBlock(plan: plan) }
-        blocks[lane]?.append(
-            context.contact, sequence: sequence, id: context.nextID(), keyHash: hash)
-        if let block = blocks[lane], block.isFull { handOver(to: lane) }
+        let hash = KeyHash.of(context.contact, opened.plan.matchBy)
+        let id = context.nextID()
+        let isReplay = opened.ledger?.wasDecided(sequence) ?? false
+        withBlock(of: lanes.lane(of: opened.plan, keyHash: hash)) {
+            $0.append(
+                context.contact, sequence: sequence, id: id, keyHash: hash, isReplay: isReplay)
+        }
+    }
+
+    private func withBlock(of lane: Int, _ body: (inout RowBlock) -> Void) {
+        // Taken out and put back, so that the block's memory has one owner while it grows.
+        var block = blocks[lane].take() ?? RowBlock(plan: opened.plan)
+        body(&block)
+        let isFull = block.isFull
+        blocks[lane] = block
+        if isFull { handOver(to: lane, ending: nil) }
     }
 
     /// Gives the lanes what was taken since the last time.
-    func handOver() {
-        for lane in blocks.indices { handOver(to: lane) }
+    ///
+    /// - Parameter isLast: Whether no contact will follow. If one block is all that is left, it
+    ///   ends the import with it.
+    func handOver(isLast: Bool = false) {
+        let waiting = blocks.indices.filter { blocks[$0] != nil }
+        let ends = isLast && waiting.count == 1 && outstandingCount == 0 && opened.ledger != nil
+        for lane in waiting { handOver(to: lane, ending: ends ? .finished : nil) }
+    }
+
+    /// Marks the import as finished, once every contact is answered; then `isFinished` holds.
+    func finish() {
+        guard !isEnding, !isFinished else { return }
+        add(RowBlock(plan: opened.plan), to: homeLane, ending: .finished)
+    }
+
+    private func handOver(to lane: Int, ending: ImportState?) {
+        guard let block = blocks[lane].take() else { return }
+        add(block, to: lane, ending: ending)
     }
 
     /// What a lane holds counts in the budget until it is decided, whatever becomes of the call.
-    private func handOver(to lane: Int) {
-        guard let block = blocks[lane].take() else { return }
+    private func add(_ block: RowBlock, to lane: Int, ending: ImportState?) {
+        if ending != nil { isEnding = true }
+        outstandingCount += 1
         let byteCount = block.byteCount
         budget.charge(byteCount)
         let session = NIOLoopBound(self, eventLoop: eventLoop)
         let eventLoop = eventLoop
-        let work = LaneWork(block: block) { outcome in
-            eventLoop.execute { session.value.settle(outcome, byteCount) }
+        let refusals = block.refusals
+        let decidedThrough = max(
+            window.first - 1, opened.ledger?.decidedBefore.through ?? 0)
+        let work = LaneWork(
+            block: block, ledger: opened.ledger, decidedThrough: decidedThrough, ending: ending
+        ) { outcome in
+            eventLoop.execute {
+                session.value.settle(outcome, refusals, byteCount, isEnd: ending != nil)
+            }
         }
-        engine.add(work, to: lane)
+        lanes.add(work, to: lane)
     }
 
-    private func settle(_ outcome: BlockOutcome, _ byteCount: Int) {
+    private func settle(
+        _ outcome: BlockOutcome, _ refusals: [RowBlock.Refusal], _ byteCount: Int, isEnd: Bool
+    ) {
         budget.charge(-byteCount)
+        outstandingCount -= 1
         var errors = outcome.errors[...]
         for (index, entry) in outcome.entries.enumerated() {
             if let (place, error) = errors.first, place == index {
@@ -102,7 +168,13 @@ final class UpsertSession {
                 window.settle(entry.sequence, entry.status, entry.id)
             }
         }
-        if failure == nil { failure = outcome.failure }
+        if let reason = outcome.failure {
+            if case .settingsChanged = reason { engine.forgetWorkspaces() }
+            if failure == nil { failure = reason }
+        } else {
+            for refusal in refusals { window.fail(refusal.sequence, refusal.error) }
+            if isEnd { isFinished = true }
+        }
         onSettled?()
     }
 }
@@ -110,6 +182,10 @@ final class UpsertSession {
 /// The counts of one call, made as its answers go out.
 struct SummaryCounter {
     private(set) var summary = UpsertSummary()
+
+    init(committedThrough: UInt64 = 0) {
+        summary.committedThrough = committedThrough
+    }
 
     mutating func count(_ sequence: UInt64, _ answer: ResultWindow.Answer) {
         summary.total += 1

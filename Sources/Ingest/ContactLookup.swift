@@ -142,7 +142,8 @@ extension ContactKey {
 }
 
 extension Timestamp {
-    fileprivate init(microseconds: Int64) {
+    /// - Parameter microseconds: Since 1970.
+    init(microseconds: Int64) {
         let (seconds, rest) = microseconds.quotientAndRemainder(dividingBy: 1_000_000)
         let below: Int64 = rest < 0 ? 1 : 0
         self.init(

@@ -1,12 +1,13 @@
-// One transaction: look up, apply, write, commit. All SQL of the upsert stands in this file.
+// One transaction on the table: look up, apply, write. COMMIT is the lane's.
 //
-// In: a loaded batch and a range of its items. Out: their outcomes, committed. One lane's thread.
+// In: a loaded batch and a range of its items. Out: their outcomes, written. One lane's thread.
 //
 // New contacts are copied straight into the table; changed ones go to a staging table and from
 // there by UPDATE; unchanged ones are not touched. Nothing is locked between the look-up and the
 // write. Instead the write proves that what was looked up still stands: an UPDATE must meet the
 // xmin that was seen, and a unique index refuses a contact that another transaction made
-// meanwhile. A lost race rolls back and runs again, now with row locks and ON CONFLICT.
+// meanwhile. A lost race rolls back and runs again, now with row locks and ON CONFLICT. Joining a
+// list counts as a change of the contact, so the same proof covers its lists.
 
 internal import Contacts
 internal import Postgres
@@ -17,7 +18,41 @@ struct LostRace: Error {}
 /// The contacts that a transaction has to look up do not fit into its memory; fewer at once will.
 struct TooLarge: Error {}
 
-struct ContactUpsert {
+/// The workspace has other unique identifiers than when the contacts were taken, or is gone.
+struct SettingsChanged: Error {}
+
+/// Where a lane's batches go: the table, or a dry run's copy of what it would change.
+protocol BatchStore: AnyObject {
+    /// Runs one transaction up to its COMMIT.
+    ///
+    /// - Parameters:
+    ///   - contended: Whether a first try lost a race.
+    /// - Returns: The end of the items that were applied; the range may be cut.
+    func run(_ batch: UpsertBatch, _ range: Range<Int>, contended: Bool) throws -> Int
+}
+
+extension BatchStore {
+    /// A transaction whose rows have grown past this is cut where it stands.
+    private static var memoryByteLimit: Int { 64 * 1024 * 1024 }
+
+    /// Applies items in order.
+    ///
+    /// - Returns: The end of those that were applied.
+    func apply(
+        _ batch: UpsertBatch, _ range: Range<Int>, fetchFields: (Int32) throws -> Void
+    ) throws -> Int {
+        for index in range {
+            if case .needsFields(let slot) = batch.apply(index) {
+                try fetchFields(slot)
+                _ = batch.apply(index)
+            }
+            if batch.memory.count > Self.memoryByteLimit { return index + 1 }
+        }
+        return range.upperBound
+    }
+}
+
+final class ContactUpsert: BatchStore {
     /// Settings of a lane's connection. Plans are chosen once and must stay right while the table
     /// grows from nothing, so every way but the index is switched off; jit costs more than it gives
     /// for statements this short.
@@ -35,40 +70,18 @@ struct ContactUpsert {
         ("timezone", "UTC"),
     ]
 
-    /// Custom fields larger than this are looked up one by one when they are needed, so that a
-    /// transaction over ten thousand large contacts does not hold them all.
-    private static let fieldsByteLimit = 1000
-    /// Identifiers looked up by one query: its result stays small, and the next one may not be
-    /// needed when the contacts found are large.
-    private static let keysPerLookUp = 1000
-    /// A transaction that looks up more than this is cut before it begins.
-    private static let lookUpByteLimit = 32 * 1024 * 1024
-    /// A transaction whose rows have grown past this is cut where it stands.
-    private static let memoryByteLimit = 64 * 1024 * 1024
-
     private let connection: Connection
+    private let lookUp: RowLookUp
+    private let begin: TransactionBegin
     private var parameters = Parameters()
-    private var keys = BinaryArray(of: .text)
     private var chunk: [UInt8] = []
 
     /// Prepares a connection that was just opened.
     init(_ connection: Connection) throws(PostgresError) {
         self.connection = connection
-        try connection.execute(
-            """
-            CREATE TEMPORARY TABLE staged (
-                LIKE contacts, version xid
-            ) ON COMMIT DELETE ROWS;
-            ALTER TABLE staged DROP COLUMN created_at, DROP COLUMN updated_at
-            """)
-        for field in [TextField.email, .phone, .externalID] {
-            let name = field.wireName
-            let bit = 1 << field.rawValue
-            try connection.prepare(
-                "look_up_\(name)", Self.lookUp(column: name, uniqueBit: bit, locking: false))
-            try connection.prepare(
-                "lock_\(name)", Self.lookUp(column: name, uniqueBit: bit, locking: true))
-        }
+        lookUp = RowLookUp(connection)
+        begin = try TransactionBegin(connection)
+        try connection.execute(Self.staging)
         try connection.prepare(
             "fields",
             """
@@ -78,6 +91,11 @@ struct ContactUpsert {
         try connection.prepare("insert", Self.insert)
     }
 
+    static let staging = """
+        CREATE TEMPORARY TABLE staged (LIKE contacts, version xid) ON COMMIT DELETE ROWS;
+        ALTER TABLE staged DROP COLUMN created_at, DROP COLUMN updated_at
+        """
+
     /// One probe of the identifier's index for each key, in the order of the keys.
     ///
     /// The planner must have no other choice. On a table that it believes to be empty or full of
@@ -85,32 +103,47 @@ struct ContactUpsert {
     /// key. So the key is a range of one value and the order is asked for, which only the
     /// identifier's index has without a sort (and sorts are switched off); LIMIT keeps the join from
     /// being turned round.
-    private static func lookUp(column: String, uniqueBit: Int, locking: Bool) -> String {
+    static func lookUp(_ identifier: Identifier, isWhole: Bool, locking: Bool) -> String {
+        let column = identifier.name
+        let type = identifier == .id ? "uuid" : "text"
+        let unique = identifier == .id ? "" : "AND unique_by & \(1 << identifier.rawValue) <> 0"
+        let limit = RowLookUp.fieldsByteLimit
+        return """
+            SELECT k.ord::int4, c.*\(isWhole ? ", \(lists(of: "c.id")), false" : "")
+            FROM unnest($2::\(type)[]) WITH ORDINALITY AS k (key, ord)
+            CROSS JOIN LATERAL (
+                SELECT id, xmin, email, phone, external_id, name, first_name, last_name,
+                    CASE WHEN pg_column_size(fields) <= \(limit) THEN fields END,
+                    CASE WHEN pg_column_size(fields) <= \(limit) THEN field_kinds END
+                    \(isWhole ? ", created_at" : "")
+                FROM contacts
+                WHERE workspace_id = $1 AND \(column) >= k.key AND \(column) <= k.key \(unique)
+                ORDER BY \(column) LIMIT 1
+                \(locking ? "FOR UPDATE" : "")
+            ) c
+            """
+    }
+
+    /// The lists of a contact as a row has them, by one probe of the primary key.
+    static func lists(of id: String) -> String {
         """
-        SELECT k.ord::int4, c.*
-        FROM unnest($2::text[]) WITH ORDINALITY AS k (key, ord)
-        CROSS JOIN LATERAL (
-            SELECT id, xmin, email, phone, external_id, name, first_name, last_name,
-                CASE WHEN pg_column_size(fields) <= \(fieldsByteLimit) THEN fields END,
-                CASE WHEN pg_column_size(fields) <= \(fieldsByteLimit) THEN field_kinds END
-            FROM contacts
-            WHERE workspace_id = $1 AND \(column) >= k.key AND \(column) <= k.key
-                AND unique_by & \(uniqueBit) <> 0
-            ORDER BY \(column) LIMIT 1
-            \(locking ? "FOR UPDATE" : "")
-        ) c
+        (SELECT string_agg(int8send(m.list_id), ''::bytea) FROM (
+            SELECT list_id FROM list_members
+            WHERE workspace_id = $1 AND contact_id >= \(id) AND contact_id <= \(id)
+            ORDER BY contact_id, list_id
+        ) m WHERE EXISTS (SELECT FROM lists l WHERE l.workspace_id = $1 AND l.id = m.list_id))
         """
     }
 
     /// Contacts that give an identifier up lose it first, since a unique index is checked row by
     /// row and another contact of the transaction may take it.
-    static func vacate(_ field: TextField) -> String {
+    static func vacate(_ identifier: Identifier) -> String {
         """
-        UPDATE contacts c SET \(field.wireName) = NULL
+        UPDATE contacts c SET \(identifier.name) = NULL
         FROM staged s
         WHERE s.version IS NOT NULL AND c.workspace_id = s.workspace_id AND c.id = s.id
             AND c.xmin IN (s.version, pg_current_xact_id()::xid)
-            AND c.\(field.wireName) IS DISTINCT FROM s.\(field.wireName)
+            AND c.\(identifier.name) IS DISTINCT FROM s.\(identifier.name)
         """
     }
 
@@ -138,111 +171,22 @@ struct ContactUpsert {
         ON CONFLICT DO NOTHING
         """
 
-    /// Runs one transaction up to its COMMIT, which is the caller's.
-    ///
-    /// - Parameters:
-    ///   - contended: Whether a first try lost a race.
-    /// - Returns: The end of the items that were applied; the range may be cut.
-    mutating func run(
-        _ batch: UpsertBatch, _ range: Range<Int>, contended: Bool
-    ) throws -> Int {
+    func run(_ batch: UpsertBatch, _ range: Range<Int>, contended: Bool) throws -> Int {
         batch.begin(range)
-        try connection.execute("BEGIN")
-        try lookUp(batch, locking: contended)
-        let end = try apply(batch, range)
+        try begin.run(batch)
+        let isWhole = batch.needsWholeContacts
+        try lookUp.run(batch) { identifier in
+            (
+                "\(contended ? "lock" : "look_up")_\(isWhole ? "whole_" : "")\(identifier.name)",
+                Self.lookUp(identifier, isWhole: isWhole, locking: contended)
+            )
+        }
+        let end = try apply(batch, range) { try fetchFields(batch, $0) }
         try write(batch, contended: contended)
         return end
     }
 
-    private mutating func apply(_ batch: UpsertBatch, _ range: Range<Int>) throws -> Int {
-        for index in range {
-            if case .needsFields(let slot) = batch.apply(index) {
-                try fetchFields(batch, slot)
-                _ = batch.apply(index)
-            }
-            if batch.memory.count > Self.memoryByteLimit { return index + 1 }
-        }
-        return range.upperBound
-    }
-
-    // MARK: Look up
-
-    /// Looks the identifiers up, one query for each workspace and field.
-    private mutating func lookUp(_ batch: UpsertBatch, locking: Bool) throws {
-        var start = 0
-        while start < batch.order.count {
-            let first = batch.identifiers.entries[Int(batch.order[start])]
-            var end = start
-            keys.removeAll()
-            while end < batch.order.count {
-                let entry = batch.identifiers.entries[Int(batch.order[end])]
-                guard entry.field == first.field, entry.workspaceID == first.workspaceID,
-                    end - start < Self.keysPerLookUp
-                else { break }
-                keys.append(
-                    UnsafeRawBufferPointer(
-                        start: batch.memory.base + entry.offset, count: entry.count
-                    ).bytes)
-                end += 1
-            }
-            parameters.removeAll()
-            parameters.append(int32: first.workspaceID)
-            parameters.append(keys)
-            let name = "\(locking ? "lock" : "look_up")_\(first.field.wireName)"
-            let found = try connection.execute(prepared: name, parameters)
-            try add(found, to: batch, from: start, workspaceID: first.workspaceID)
-            guard batch.memory.count <= Self.lookUpByteLimit || batch.isSingle else {
-                throw TooLarge()
-            }
-            start = end
-        }
-    }
-
-    private func add(
-        _ found: QueryResult, to batch: UpsertBatch, from start: Int, workspaceID: Int32
-    ) throws(LostRace) {
-        guard found.rowCount > 0,
-            let workspace = batch.plans.first(where: { $0.workspace.id == workspaceID })?.workspace
-        else { return }
-        for row in 0..<found.rowCount {
-            guard let ordinal = found.int32(row, 0), let uuid = found.uuid(row, 1) else { continue }
-            let id = ContactID(uuid)
-            let version = found.withBytes(row, 2) {
-                RowLayout.load(
-                    $0.baseAddress ?? UnsafeRawPointer(batch.memory.base), 0, as: UInt32.self)
-            }
-            try batch.addExisting(
-                owning: batch.order[start + Int(ordinal) - 1], id: id, version: version,
-                workspace: workspace, lacksFields: found.isNull(row, 9)
-            ) {
-                Self.writeRow(found, row, id, workspace, batch.memory)
-            }
-        }
-    }
-
-    /// Writes a row that was found in the layout of all rows.
-    private static func writeRow(
-        _ found: QueryResult, _ row: Int, _ id: ContactID, _ workspace: Workspace,
-        _ memory: WorkMemory
-    ) -> Int {
-        var byteCount = RowLayout.columnsOffset + 4 * RowLayout.variableColumnCount
-        for column in 3..<11 { byteCount += found.byteCount(row, column) }
-        let offset = memory.append(byteCount: byteCount)
-        RowLayout.writePrefix(memory.base + offset, workspace: workspace, id: id)
-        var writer = ColumnWriter(row: memory.base + offset)
-        for column in 3..<11 {
-            if found.isNull(row, column) {
-                writer.null()
-            } else {
-                found.withBytes(row, column) {
-                    writer.column(ColumnBytes(start: $0.baseAddress, count: $0.count))
-                }
-            }
-        }
-        return offset
-    }
-
-    private mutating func fetchFields(_ batch: UpsertBatch, _ slot: Int32) throws {
+    private func fetchFields(_ batch: UpsertBatch, _ slot: Int32) throws {
         let slotValue = batch.slots[Int(slot)]
         parameters.removeAll()
         parameters.append(int32: slotValue.workspace.id)
@@ -255,7 +199,7 @@ struct ContactUpsert {
 
     // MARK: Write
 
-    private mutating func write(_ batch: UpsertBatch, contended: Bool) throws {
+    private func write(_ batch: UpsertBatch, contended: Bool) throws {
         let changed = batch.slots.count { !$0.isNew && $0.isChanged }
         let new = batch.slots.count { $0.isNew }
         if changed > 0 || (contended && new > 0) {
@@ -275,18 +219,19 @@ struct ContactUpsert {
         } else if new > 0 {
             try copy(batch, into: "contacts (\(Self.columns))", isStaging: false) { $0.isNew }
         }
+        if !batch.mentionedLists.isEmpty { try joinLists(batch) }
     }
 
-    private mutating func vacate(_ batch: UpsertBatch) throws {
+    private func vacate(_ batch: UpsertBatch) throws {
         var moved: UInt8 = 0
         for slot in batch.slots { moved |= slot.movedIdentifiers }
-        for field in [TextField.email, .phone, .externalID] where moved & 1 << field.rawValue != 0 {
-            _ = try connection.query(Self.vacate(field))
+        for identifier in Identifier.settable where moved & 1 << identifier.rawValue != 0 {
+            _ = try connection.query(Self.vacate(identifier))
         }
     }
 
     /// Copies the rows of some slots, in the order of their keys.
-    private mutating func copy(
+    private func copy(
         _ batch: UpsertBatch, into target: String, isStaging: Bool,
         where isTaken: (UpsertBatch.Slot) -> Bool
     ) throws {
@@ -297,23 +242,16 @@ struct ContactUpsert {
             let slot = batch.slots[Int(slotIndex)]
             guard isTaken(slot) else { continue }
             append(slot, batch.memory, isStaging: isStaging)
-            if chunk.count >= CopyIn.chunkByteLimit {
-                try copy.write(chunk)
-                chunk.removeAll(keepingCapacity: true)
-            }
+            try copy.writeIfFull(&chunk)
         }
-        chunk.append(contentsOf: CopyIn.trailer)
-        try copy.write(chunk)
-        _ = try copy.finish()
+        try copy.finish(&chunk)
     }
 
-    private mutating func append(
-        _ slot: UpsertBatch.Slot, _ memory: WorkMemory, isStaging: Bool
-    ) {
+    private func append(_ slot: UpsertBatch.Slot, _ memory: WorkMemory, isStaging: Bool) {
         let row = memory.base + slot.row
         let start = chunk.count
         chunk.append(
-            contentsOf: UnsafeRawBufferPointer(start: row, count: RowView(row).byteCount))
+            contentsOf: UnsafeRawBufferPointer(start: row, count: RowView(row).tableByteCount))
         guard isStaging else { return }
         // One more column: the version looked up, or NULL for a new contact.
         chunk[start + 1] = UInt8(RowLayout.columnCount + 1)
@@ -323,6 +261,53 @@ struct ContactUpsert {
             chunk.append(contentsOf: [0, 0, 0, 4])
             withUnsafeBytes(of: slot.version.bigEndian) { chunk.append(contentsOf: $0) }
         }
+    }
+
+    /// Writes the memberships that are new. Nobody else can write one of them meanwhile: its
+    /// contact is new, or was updated by this transaction.
+    private func joinLists(_ batch: UpsertBatch) throws {
+        var copy = try connection.copyIn(
+            "COPY list_members (workspace_id, contact_id, list_id) FROM STDIN (FORMAT binary)")
+        chunk.removeAll(keepingCapacity: true)
+        chunk.append(contentsOf: CopyIn.header)
+        for slotIndex in batch.slotsInKeyOrder() {
+            let slot = batch.slots[Int(slotIndex)]
+            guard slot.isNew || slot.isChanged else { continue }
+            appendMembers(slot, batch.memory)
+            try copy.writeIfFull(&chunk)
+        }
+        try copy.finish(&chunk)
+    }
+
+    private func appendMembers(_ slot: UpsertBatch.Slot, _ memory: WorkMemory) {
+        let row = RowView(memory.base + slot.row)
+        let lists = ListBytes(row.lists)
+        let standing = ListBytes(slot.isNew ? .null : RowView(memory.base + slot.firstRow).lists)
+        for place in 0..<lists.count where !standing.contains(lists[place]) {
+            chunk.append(contentsOf: [0, 3, 0, 0, 0, 4])
+            withUnsafeBytes(of: slot.workspace.id.bigEndian) { chunk.append(contentsOf: $0) }
+            chunk.append(contentsOf: [0, 0, 0, 16])
+            chunk.append(
+                contentsOf: UnsafeRawBufferPointer(start: row.row + RowLayout.idOffset, count: 16))
+            chunk.append(contentsOf: [0, 0, 0, 8])
+            withUnsafeBytes(of: lists[place].bigEndian) { chunk.append(contentsOf: $0) }
+        }
+    }
+}
+
+extension CopyIn {
+    /// Sends what has gathered once it is worth a system call.
+    mutating func writeIfFull(_ chunk: inout [UInt8]) throws(PostgresError) {
+        guard chunk.count >= Self.chunkByteLimit else { return }
+        try write(chunk)
+        chunk.removeAll(keepingCapacity: true)
+    }
+
+    /// Sends the rest and the trailer of the binary format.
+    consuming func finish(_ chunk: inout [UInt8]) throws(PostgresError) {
+        chunk.append(contentsOf: Self.trailer)
+        try write(chunk)
+        _ = try finish()
     }
 }
 

@@ -14,12 +14,15 @@ final class DatabaseMonitor: Sendable {
     private static let interval = Duration.milliseconds(500)
 
     private let conninfo: String
+    /// Held by the connection while it stands: a sign to others that this server lives.
+    private let lock: Int64
     private let logger: Logger
     private let isWritable = Atomic(false)
     private let isStopped = Atomic(false)
 
-    init(conninfo: String, logger: Logger) {
+    init(conninfo: String, lock: Int64, logger: Logger) {
         self.conninfo = conninfo
+        self.lock = lock
         self.logger = logger
     }
 
@@ -61,6 +64,7 @@ final class DatabaseMonitor: Sendable {
         let connection = try Connection(
             conninfo: conninfo, applicationName: "contactsd monitor", connectTimeoutSeconds: 2)
         connection.statementDeadline = Self.patience
+        try connection.execute("SELECT pg_try_advisory_lock(\(lock))")
         return connection
     }
 }

@@ -6,6 +6,27 @@
 internal import Contacts
 internal import Glibc
 
+/// What finds a contact.
+enum Identifier: Int, CaseIterable, Sendable {
+    case email = 0
+    case phone
+    case externalID
+    case id
+
+    /// The column, which is also the name on the wire.
+    var name: String {
+        switch self {
+        case .email: "email"
+        case .phone: "phone"
+        case .externalID: "external_id"
+        case .id: "id"
+        }
+    }
+
+    /// All but the id, which is always unique and never changes.
+    static let settable: [Identifier] = [.email, .phone, .externalID]
+}
+
 struct IdentifierTable {
     struct Entry {
         let hash: UInt64
@@ -13,7 +34,7 @@ struct IdentifierTable {
         let offset: Int
         let count: Int
         let workspaceID: Int32
-        let field: TextField
+        let field: Identifier
         /// The slot of the contact that has the identifier; negative: nobody.
         var owner: Int32 = -1
     }
@@ -44,7 +65,7 @@ struct IdentifierTable {
 
     /// The entry of an identifier, made if there is none.
     mutating func intern(
-        _ key: ColumnBytes, hash: UInt64, workspaceID: Int32, field: TextField,
+        _ key: ColumnBytes, hash: UInt64, workspaceID: Int32, field: Identifier,
         in memory: WorkMemory
     ) -> Int32 {
         let (bucket, found) = locate(
@@ -66,7 +87,7 @@ struct IdentifierTable {
 
     /// The entry of an identifier, if the transaction mentions it.
     func find(
-        _ key: ColumnBytes, workspaceID: Int32, field: TextField, in memory: WorkMemory
+        _ key: ColumnBytes, workspaceID: Int32, field: Identifier, in memory: WorkMemory
     ) -> Int32? {
         locate(
             key, hash: KeyHash.of(key.buffer), workspaceID: workspaceID, field: field, in: memory
@@ -74,7 +95,7 @@ struct IdentifierTable {
     }
 
     private func locate(
-        _ key: ColumnBytes, hash: UInt64, workspaceID: Int32, field: TextField,
+        _ key: ColumnBytes, hash: UInt64, workspaceID: Int32, field: Identifier,
         in memory: WorkMemory
     ) -> (bucket: Int, found: Int32?) {
         let mask = buckets.count - 1
@@ -92,7 +113,7 @@ struct IdentifierTable {
         return (bucket, nil)
     }
 
-    private func bucket(_ hash: UInt64, _ field: TextField) -> Int {
+    private func bucket(_ hash: UInt64, _ field: Identifier) -> Int {
         Int(truncatingIfNeeded: hash &+ UInt64(field.rawValue)) & (buckets.count - 1)
     }
 

@@ -18,75 +18,105 @@ struct Lane {
     static let raceLimit = 10
 
     let queue: LaneQueue
-    let conninfo: String
     let number: Int
     let logger: Logger
-    private let batch = UpsertBatch()
-    private var upsert: (connection: Connection, statements: ContactUpsert)?
+    private let connector: LaneConnector
+    private let batch: UpsertBatch
+    private var works: [Work] = []
+    private var open: LaneConnection?
     private var awaySince: ContinuousClock.Instant?
     /// Items of a transaction; fewer once the contacts of a batch have proved to be large.
     private var sizeLimit = 0
     private var random = SystemRandomNumberGenerator()
 
-    init(queue: LaneQueue, conninfo: String, number: Int, logger: Logger) {
+    init(queue: LaneQueue, connector: LaneConnector, number: Int, logger: Logger) {
         self.queue = queue
-        self.conninfo = conninfo
+        self.connector = connector
         self.number = number
         self.logger = logger
+        batch = UpsertBatch(isDryRun: connector.isDryRun)
+    }
+
+    /// A block of the batch, without its rows, which the batch has.
+    private struct Work {
+        let range: Range<Int>
+        let refusals: [RowBlock.Refusal]
+        let ledger: ImportLedger?
+        let decidedThrough: UInt64
+        let ending: ImportState?
+        let deliver: @Sendable (BlockOutcome) -> Void
+        /// All of it is committed.
+        var isDone = false
+        /// Where it was given up.
+        var failure: (end: Int, reason: IngestFailure)?
     }
 
     /// Serves the queue until it is closed and empty.
     mutating func run() {
-        while let works = queue.take() {
-            batch.load(works)
-            // The batch has the rows now; the blocks may go.
-            let receipts = works.map { Receipt(count: $0.block.contactCount, deliver: $0.deliver) }
-            sizeLimit = batch.items.count
-            var failure: IngestFailure?
+        while let taken = queue.take() {
+            batch.load(taken)
+            works = Self.works(taken)
+            sizeLimit = max(1, batch.items.count)
             var done = 0
-            while done < batch.items.count, failure == nil {
+            while works.contains(where: { !$0.isDone && $0.failure == nil }) {
                 do throws(IngestFailure) {
                     done = try commit(done..<min(done + sizeLimit, batch.items.count))
                 } catch {
-                    failure = error
+                    giveUp(from: done, error) { _ in true }
                 }
             }
-            deliver(receipts, decided: done, failure)
+            for work in works { deliver(work) }
             batch.release()
         }
-        upsert?.connection.close()
+        open?.connection.close()
     }
 
-    /// Whom to tell of how many items.
-    private struct Receipt {
-        let count: Int
-        let deliver: @Sendable (BlockOutcome) -> Void
-    }
-
-    private func deliver(_ receipts: [Receipt], decided: Int, _ failure: IngestFailure?) {
-        var first = 0
-        for receipt in receipts {
-            let end = first + receipt.count
-            var outcome = BlockOutcome()
-            let decidedEnd = min(end, max(decided, first))
-            outcome.entries.reserveCapacity(decidedEnd - first)
-            for index in first..<decidedEnd {
-                let decision = batch.outcomes[index]
-                outcome.entries.append(
-                    .init(
-                        sequence: batch.items[index].sequence, status: decision.status,
-                        id: decision.id))
-                if decision.status == .failed, let error = batch.errors[index] {
-                    outcome.errors.append((index - first, error))
-                }
-            }
-            if decidedEnd < end { outcome.failure = failure }
-            receipt.deliver(outcome)
-            first = end
+    private static func works(_ taken: [LaneWork]) -> [Work] {
+        var start = 0
+        return taken.map { work in
+            let range = start..<(start + work.block.contactCount)
+            start = range.upperBound
+            return Work(
+                range: range, refusals: work.block.refusals, ledger: work.ledger,
+                decidedThrough: work.decidedThrough, ending: work.ending, deliver: work.deliver)
         }
     }
 
-    /// Commits some of the items from the front, at least one.
+    private mutating func giveUp(
+        from end: Int, _ reason: IngestFailure, where isMeant: (ImportLedger?) -> Bool
+    ) {
+        for index in works.indices where !works[index].isDone && works[index].failure == nil {
+            if isMeant(works[index].ledger) {
+                works[index].failure = (end, reason)
+                batch.drop(index)
+            }
+        }
+    }
+
+    private func deliver(_ work: Work) {
+        let end = work.failure.map {
+            max(work.range.lowerBound, min($0.end, work.range.upperBound))
+        }
+        let decided = work.range.lowerBound..<(end ?? work.range.upperBound)
+        var outcome = BlockOutcome()
+        outcome.entries.reserveCapacity(decided.count)
+        for index in decided {
+            let decision = batch.outcomes[index]
+            outcome.entries.append(
+                .init(
+                    sequence: batch.items[index].sequence, status: decision.status,
+                    id: decision.id))
+            if decision.status == .failed, let error = batch.errors[index] {
+                outcome.errors.append((index - work.range.lowerBound, error))
+            }
+        }
+        outcome.failure = work.failure?.reason
+        work.deliver(outcome)
+    }
+
+    // MARK: Retries
+
+    /// Commits some of the items from the front, at least one, if there are any.
     ///
     /// - Returns: The end of those that are decided.
     private mutating func commit(_ range: Range<Int>) throws(IngestFailure) -> Int {
@@ -98,88 +128,108 @@ struct Lane {
             switch attempt {
             case .committed(let end):
                 return end
+            case .takenOver(let ledgers):
+                for ledger in ledgers { ledger.takeOver() }
+                giveUp(from: range.lowerBound, .takenOver) { $0?.isTakenOver ?? false }
             case .lostRace where races < Self.raceLimit:
                 races += 1
                 WorkerThread.sleep(
                     .milliseconds(Int.random(in: 1...(5 * races), using: &random)))
             case .lostRace, .refused:
                 guard range.count > 1 else {
-                    batch.reject(range.lowerBound, races: races >= Self.raceLimit)
-                    return range.upperBound
+                    try reject(range, races: races >= Self.raceLimit)
+                    continue
                 }
                 return try commit(range.prefix(range.count / 2))
             case .tooLarge:
                 sizeLimit = max(1, range.count / 2)
                 return try commit(range.prefix(sizeLimit))
-            case .outcomeUnknown:
-                throw IngestFailure.outcomeUnknown
+            case .failed(let failure):
+                throw failure
             case .away(let sqlstate):
-                let since = awaySince ?? .now
-                awaySince = since
-                guard ContinuousClock.now - since < Self.patience, !queue.isClosed else {
-                    if let sqlstate { throw IngestFailure.databaseRefuses(sqlstate: sqlstate) }
-                    throw IngestFailure.databaseAway
-                }
-                WorkerThread.sleep(pause * Double.random(in: 0.5...1, using: &random))
-                pause = min(pause * 2, .seconds(2))
-            case .broken(let sqlstate):
-                throw IngestFailure.databaseRefuses(sqlstate: sqlstate)
+                try wait(&pause, sqlstate)
             }
         }
+    }
+
+    /// Fails the one contact that the database refuses. Its import's ledger is still to be written;
+    /// if that is refused too, it was not the contact.
+    private func reject(_ range: Range<Int>, races: Bool) throws(IngestFailure) {
+        guard let index = range.first, !batch.isRejected(index) else {
+            throw IngestFailure.databaseRefuses(sqlstate: "?????")
+        }
+        batch.reject(index, races: races)
+    }
+
+    /// Waits for a database that is away, or throws once that has lasted too long.
+    private mutating func wait(
+        _ pause: inout Duration, _ sqlstate: String?
+    ) throws(IngestFailure) {
+        let since = awaySince ?? .now
+        awaySince = since
+        guard ContinuousClock.now - since < Self.patience, !queue.isClosed else {
+            if let sqlstate { throw IngestFailure.databaseRefuses(sqlstate: sqlstate) }
+            throw IngestFailure.databaseAway
+        }
+        WorkerThread.sleep(pause * Double.random(in: 0.5...1, using: &random))
+        pause = min(pause * 2, .seconds(2))
     }
 
     /// What one try of a transaction came to.
     private enum Attempt {
         case committed(end: Int)
+        /// Later calls go on with these imports.
+        case takenOver([ImportLedger])
         /// Another transaction was faster, or a deadlock was broken: try again at once.
         case lostRace
         /// The data is refused.
         case refused
         /// The contacts need more memory than a transaction has.
         case tooLarge
-        /// The connection broke while COMMIT was under way.
-        case outcomeUnknown
         /// No connection, or the database is full or read-only: try again later.
         case away(sqlstate: String?)
         /// Nothing that another try would change.
-        case broken(sqlstate: String)
+        case failed(IngestFailure)
     }
 
     private mutating func attempt(_ range: Range<Int>, contended: Bool) -> Attempt {
         var isCommitting = false
         do {
-            if upsert == nil { upsert = try connect() }
-            guard var open = upsert else { return .away(sqlstate: nil) }
-            let end = try open.statements.run(batch, range, contended: contended)
+            let open = try self.open ?? connector.connect(lane: number)
+            self.open = open
+            let end = try open.store.run(batch, range, contended: contended)
+            let entries = ledgerEntries(range.lowerBound..<end)
+            try open.ledgers?.write(entries)
+            try open.events?.write(batch) { works[batch.items[$0].work].ledger?.importID ?? "" }
             isCommitting = true
             try open.connection.execute("COMMIT")
-            upsert = open
+            settle(entries, end)
             return .committed(end: end)
         } catch let error as PostgresError {
             return recover(from: error, isCommitting: isCommitting)
         } catch {
             rollBack()
-            return error is TooLarge ? .tooLarge : .lostRace
+            switch error {
+            case is TooLarge: return .tooLarge
+            case is SettingsChanged: return .failed(.settingsChanged)
+            case let error as TakenOver: return .takenOver(error.ledgers)
+            default: return .lostRace
+            }
         }
     }
 
-    private mutating func connect() throws -> (connection: Connection, statements: ContactUpsert) {
-        let connection = try Connection(
-            conninfo: conninfo, applicationName: "contactsd lane \(number)",
-            settings: ContactUpsert.settings)
-        return (connection, try ContactUpsert(connection))
-    }
-
     private mutating func recover(from error: PostgresError, isCommitting: Bool) -> Attempt {
-        if error.isConnectionLoss || upsert == nil {
-            upsert?.connection.close()
-            upsert = nil
+        if error.isConnectionLoss || open == nil {
+            let wasOpen = open != nil
+            open?.connection.close()
+            open = nil
             if awaySince == nil {
                 logger.warning(
                     "lane has no connection, trying again",
                     metadata: ["lane": "\(number)", "error": "\(error)"])
             }
-            return isCommitting ? .outcomeUnknown : .away(sqlstate: nil)
+            if connector.isDryRun, wasOpen { return .failed(.dryRunLost) }
+            return isCommitting ? .failed(.outcomeUnknown) : .away(sqlstate: nil)
         }
         rollBack()
         if error.isTransient || error.isUniqueViolation { return .lostRace }
@@ -194,17 +244,95 @@ struct Lane {
             return .away(sqlstate: sqlstate)
         }
         // Whatever it is, it may hang on this connection.
-        upsert?.connection.close()
-        upsert = nil
-        return .broken(sqlstate: sqlstate)
+        open?.connection.close()
+        open = nil
+        return .failed(.databaseRefuses(sqlstate: sqlstate))
     }
 
     private mutating func rollBack() {
         do {
-            try upsert?.connection.execute("ROLLBACK")
+            try open?.connection.execute("ROLLBACK")
         } catch {
-            upsert?.connection.close()
-            upsert = nil
+            open?.connection.close()
+            open = nil
         }
+    }
+
+    // MARK: Imports
+
+    /// What the calls that have contacts in a range of items are to remember, one entry each.
+    private func ledgerEntries(_ range: Range<Int>) -> [LedgerWriter.Entry] {
+        var entries: [LedgerWriter.Entry] = []
+        var places: [ObjectIdentifier: Int] = [:]
+        for (index, work) in works.enumerated() where !work.isDone && !batch.isDropped(index) {
+            let part = work.range.clamped(to: range)
+            let isComplete = work.range.upperBound <= range.upperBound
+            guard let ledger = work.ledger, !part.isEmpty || isComplete else { continue }
+            let place = places[ObjectIdentifier(ledger)] ?? entries.count
+            if place == entries.count {
+                places[ObjectIdentifier(ledger)] = place
+                entries.append(.init(ledger: ledger, progress: ledger.progress(ofLane: number)))
+            }
+            record(work, part, isComplete: isComplete, in: &entries[place])
+        }
+        return entries
+    }
+
+    private func record(
+        _ work: Work, _ part: Range<Int>, isComplete: Bool, in entry: inout LedgerWriter.Entry
+    ) {
+        entry.progress.decided.fill(through: work.decidedThrough)
+        for index in part where !batch.items[index].isReplay {
+            entry.progress.decided.insert(batch.items[index].sequence)
+            let status = batch.outcomes[index].status
+            if status == .failed, let error = batch.errors[index] {
+                entry.progress.counts.count(error)
+            } else {
+                entry.progress.counts.count(status)
+            }
+        }
+        guard isComplete else { return }
+        for refusal in work.refusals {
+            entry.progress.decided.insert(refusal.sequence)
+            entry.progress.counts.count(refusal.error)
+        }
+        if let ending = work.ending { entry.ending = ending }
+    }
+
+    private mutating func settle(_ entries: [LedgerWriter.Entry], _ end: Int) {
+        for entry in entries { entry.ledger.commit(entry.progress, ofLane: number) }
+        for index in works.indices where works[index].range.upperBound <= end {
+            works[index].isDone = true
+        }
+    }
+}
+
+/// A lane's connection and what was prepared on it.
+struct LaneConnection {
+    let connection: Connection
+    let store: any BatchStore
+    /// Of the table only.
+    let ledgers: LedgerWriter?
+    let events: EventWriter?
+}
+
+/// How a lane reaches its database.
+struct LaneConnector: Sendable {
+    let conninfo: String
+    let isDryRun: Bool
+
+    func connect(lane: Int) throws(PostgresError) -> LaneConnection {
+        let connection = try Connection(
+            conninfo: conninfo,
+            applicationName: isDryRun ? "contactsd dry run" : "contactsd lane \(lane)",
+            settings: ContactUpsert.settings)
+        guard !isDryRun else {
+            return LaneConnection(
+                connection: connection, store: try DryRunUpsert(connection), ledgers: nil,
+                events: nil)
+        }
+        return LaneConnection(
+            connection: connection, store: try ContactUpsert(connection),
+            ledgers: try LedgerWriter(connection, lane: lane), events: try EventWriter(connection))
     }
 }

@@ -10,11 +10,23 @@ internal import NIOConcurrencyHelpers
 /// A block and where its outcomes go.
 package struct LaneWork: Sendable {
     package let block: RowBlock
+    /// Where the call keeps its progress; a dry run has none.
+    package let ledger: ImportLedger?
+    /// All contacts of the call up to this one were decided when the block was handed over.
+    package let decidedThrough: UInt64
+    /// How the import ends once the block is written, if it does.
+    package let ending: ImportState?
     /// Called once on the lane's thread, after the COMMIT.
     package let deliver: @Sendable (BlockOutcome) -> Void
 
-    package init(block: RowBlock, deliver: @escaping @Sendable (BlockOutcome) -> Void) {
+    package init(
+        block: RowBlock, ledger: ImportLedger?, decidedThrough: UInt64, ending: ImportState? = nil,
+        deliver: @escaping @Sendable (BlockOutcome) -> Void
+    ) {
         self.block = block
+        self.ledger = ledger
+        self.decidedThrough = decidedThrough
+        self.ending = ending
         self.deliver = deliver
     }
 }
@@ -23,16 +35,16 @@ package struct LaneWork: Sendable {
 package struct BlockOutcome: Sendable {
     package struct Entry: Sendable {
         package let sequence: UInt64
-        /// Any but `failed` and `replayed`; of a failed contact, unspecified.
+        /// Of a failed contact, unspecified.
         package let status: UpsertStatus
         package let id: ContactID
     }
 
-    /// Of each contact, in the block's order.
+    /// Of each contact with a row, in the block's order.
     package var entries: [Entry] = []
     /// The errors of those that failed, by their place in `entries`.
     package var errors: [(index: Int, error: ContactError)] = []
-    /// Set when nothing is known of the block's contacts; `entries` is empty then.
+    /// Set when nothing is known of the contacts that have no entry, and of refused ones.
     package var failure: IngestFailure?
 }
 
@@ -44,6 +56,12 @@ package enum IngestFailure: Error, Sendable {
     case outcomeUnknown
     /// The database refuses in a way that no retry and no other contact would change.
     case databaseRefuses(sqlstate: String)
+    /// Another call goes on with the import. Nothing more of this one was written.
+    case takenOver
+    /// The workspace's settings changed after the contacts were taken. Nothing was written.
+    case settingsChanged
+    /// The connection of a dry run broke, and what it had seen so far with it.
+    case dryRunLost
 }
 
 package final class LaneQueue: Sendable {
@@ -98,7 +116,7 @@ package final class LaneQueue: Sendable {
         var contactCount = 0
         var byteCount = 0
         while let block = waiting.first?.block {
-            contactCount += block.contactCount
+            contactCount += block.contactCount + block.refusals.count
             byteCount += block.byteCount
             let fits =
                 contactCount <= transactionContactLimit && byteCount <= transactionByteLimit

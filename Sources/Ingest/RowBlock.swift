@@ -11,16 +11,31 @@ package struct WritePlan: Sendable, Hashable {
     package let matchBy: MatchBy
     package let writeMode: WriteMode
     package let existence: Existence
+    package let runsWorkflow: Bool
+    /// Lists that every contact joins, in order.
+    let lists: [Int64]
 
     package init(workspace: Workspace, options: UpsertOptions) {
         self.workspace = workspace
         matchBy = options.matchBy
         writeMode = options.writeMode
         existence = options.existence
+        runsWorkflow = options.runWorkflow
+        lists = options.joinedLists
     }
 
-    /// The column that is matched. Matching by id is refused before a plan is made.
-    var key: TextField { matchBy.textField ?? .email }
+    /// What is matched.
+    var key: Identifier {
+        switch matchBy {
+        case .email: .email
+        case .phone: .phone
+        case .externalID: .externalID
+        case .id: .id
+        }
+    }
+
+    /// Whether any two contacts may contend for an identifier that is not the one matched.
+    var contactsContend: Bool { workspace.uniqueBy.count > 1 || matchBy == .id }
 }
 
 package struct RowBlock: Sendable {
@@ -35,36 +50,59 @@ package struct RowBlock: Sendable {
         var mentioned: UInt8
         /// Bytes after the row that hold the custom fields with their nulls; 0: the row's own.
         var patchByteCount: Int32
+        /// An earlier call has decided it: only its id is looked up.
+        var isReplay: Bool
+    }
+
+    /// A contact that broke a rule: it has no row, but counts in its import.
+    package struct Refusal: Sendable {
+        package let sequence: UInt64
+        package let error: ContactError
+
+        package init(sequence: UInt64, error: ContactError) {
+            self.sequence = sequence
+            self.error = error
+        }
     }
 
     let plan: WritePlan
     private(set) var bytes: [UInt8] = []
     private(set) var rows: [Row] = []
+    /// Refused contacts of the same call.
+    package var refusals: [Refusal] = []
 
     package init(plan: WritePlan) {
         self.plan = plan
     }
 
     package var contactCount: Int { rows.count }
-    package var byteCount: Int { bytes.count }
+    package var byteCount: Int { bytes.count + refusals.count * Self.refusalByteCount }
+    /// What an error takes, its texts and the memory around them.
+    private static let refusalByteCount = 256
+    package var isEmpty: Bool { rows.isEmpty && refusals.isEmpty }
 
     /// Half a transaction: a block is taken whole, so it must not make one too large.
     package var isFull: Bool {
-        rows.count >= LaneQueue.transactionContactLimit / 2
-            || bytes.count >= LaneQueue.transactionByteLimit / 2
+        rows.count + refusals.count >= LaneQueue.transactionContactLimit / 2
+            || byteCount >= LaneQueue.transactionByteLimit / 2
     }
 
-    /// The bit of `Row.mentioned` for custom fields.
+    /// The bits of `Row.mentioned` for custom fields and for lists.
     static let fieldsBit = 6
+    static let listsBit = 7
 
     /// Adds a contact.
     ///
     /// - Parameters:
-    ///   - id: The id that it gets if it is new.
+    ///   - id: The id that it gets if it is new; unused when it is matched by id.
     ///   - keyHash: `KeyHash.of` its matching identifier.
+    ///   - isReplay: Whether an earlier call of the import has decided it.
     package mutating func append(
-        _ contact: borrowing NormalizedContact, sequence: UInt64, id: ContactID, keyHash: UInt64
+        _ contact: borrowing NormalizedContact, sequence: UInt64, id: ContactID, keyHash: UInt64,
+        isReplay: Bool = false
     ) {
+        let id = contact.id ?? id
+        let lists = lists(of: contact)
         var byteCount = RowLayout.columnsOffset + 4 * RowLayout.variableColumnCount
         var mentioned: UInt8 = 0
         for index in 0..<RowLayout.textColumnCount {
@@ -84,6 +122,8 @@ package struct RowBlock: Sendable {
         let fieldsLength = contact.removesFields ? kept.count : max(patchLength, 2)
         byteCount += 1 + fieldsLength
         if !contact.fieldKinds.isEmpty { byteCount += 1 + contact.fieldKinds.count }
+        byteCount += lists.count * 8
+        if !lists.isEmpty { mentioned |= 1 << UInt8(Self.listsBit) }
         let patchByteCount = contact.removesFields ? 1 + patchLength : 0
 
         let offset = bytes.count
@@ -106,6 +146,7 @@ package struct RowBlock: Sendable {
                 } else {
                     contact.fieldKinds.withUnsafeBytes { writer.json($0) }
                 }
+                writer.lists(lists)
                 if patchByteCount > 0 {
                     writer.patch(UnsafeRawBufferPointer(rebasing: source[contact.fields.range]))
                 }
@@ -115,7 +156,11 @@ package struct RowBlock: Sendable {
             Row(
                 sequence: sequence, keyHash: keyHash, offset: Int32(offset),
                 byteCount: Int32(byteCount), mentioned: mentioned,
-                patchByteCount: Int32(patchByteCount)))
+                patchByteCount: Int32(patchByteCount), isReplay: isReplay))
+    }
+
+    private func lists(of contact: borrowing NormalizedContact) -> [Int64] {
+        contact.lists.isEmpty ? plan.lists : Set(contact.lists).union(plan.lists).sorted()
     }
 }
 
@@ -143,6 +188,16 @@ struct ColumnWriter {
         RowLayout.store(Int32(text.count + 1), row, offset)
         offset += 4
         patch(text)
+    }
+
+    mutating func lists(_ lists: [Int64]) {
+        guard !lists.isEmpty else { return null() }
+        RowLayout.store(Int32(lists.count * 8), row, offset)
+        offset += 4
+        for list in lists {
+            RowLayout.store(list, row, offset)
+            offset += 8
+        }
     }
 
     mutating func noFields() {
@@ -189,10 +244,18 @@ extension [UInt8] {
 package enum KeyHash {
     private static let seed = UInt64.random(in: .min ... .max)
 
-    package static func of(_ contact: borrowing NormalizedContact, _ field: TextField) -> UInt64 {
-        contact.bytes.withUnsafeBytes { bytes in
+    /// Of the identifier that a contact is matched by.
+    package static func of(_ contact: borrowing NormalizedContact, _ matchBy: MatchBy) -> UInt64 {
+        guard let field = matchBy.textField else {
+            return contact.id.map { of($0) } ?? 0
+        }
+        return contact.bytes.withUnsafeBytes { bytes in
             of(UnsafeRawBufferPointer(rebasing: bytes[contact.texts[field.rawValue].range]))
         }
+    }
+
+    private static func of(_ id: ContactID) -> UInt64 {
+        withUnsafeBytes(of: (id.high.bigEndian, id.low.bigEndian)) { of($0) }
     }
 
     /// Multiply and fold, eight bytes at a time, as wyhash does.

@@ -9,6 +9,7 @@
 //     30  int32  2        34  int16  unique_by
 //     36  email, phone, external_id, name, first_name, last_name: int32 length or -1, bytes
 //         fields, field_kinds: int32 length or -1, a version byte 1, JSON text
+//         the lists: int32 length or -1, int64 each, ascending; not a part of COPY's row
 //
 // Pure functions over bytes, any thread.
 
@@ -20,7 +21,9 @@ enum RowLayout {
     static let columnsOffset = 36
     /// Columns after `unique_by`: six texts, then `fields` and `field_kinds`.
     static let textColumnCount = 6
-    static let variableColumnCount = 8
+    static let variableColumnCount = 9
+    /// The last of them: the lists, which the table does not have.
+    static let listsColumn = 8
     /// The first byte of a jsonb value on the wire.
     static let jsonbVersion: UInt8 = 1
     static let noFields: StaticString = "{}"
@@ -83,10 +86,37 @@ struct ColumnBytes {
     var buffer: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: start, count: count) }
 }
 
+typealias RowColumns = InlineArray<9, ColumnBytes>
+
+/// Lists as a row has them.
+struct ListBytes {
+    let bytes: ColumnBytes
+
+    init(_ bytes: ColumnBytes) { self.bytes = bytes }
+
+    var count: Int { bytes.count / 8 }
+
+    subscript(index: Int) -> Int64 {
+        guard let start = bytes.start else { return 0 }
+        return RowLayout.load(start, index * 8, as: Int64.self)
+    }
+
+    func contains(_ list: Int64) -> Bool {
+        for index in 0..<count where self[index] == list { return true }
+        return false
+    }
+
+    static func append(_ list: Int64, to bytes: inout [UInt8]) {
+        withUnsafeBytes(of: list.bigEndian) { bytes.append(contentsOf: $0) }
+    }
+}
+
 /// Where the columns of one row begin: found in one walk.
 struct RowView {
     let row: UnsafeRawPointer
-    private(set) var columns: InlineArray<8, ColumnBytes>
+    private(set) var columns: RowColumns
+    /// The length of what is COPY's row.
+    private(set) var tableByteCount = 0
     /// The row's length.
     let byteCount: Int
 
@@ -95,6 +125,7 @@ struct RowView {
         columns = .init(repeating: .null)
         var offset = RowLayout.columnsOffset
         for index in 0..<RowLayout.variableColumnCount {
+            if index == RowLayout.listsColumn { tableByteCount = offset }
             let length = Int(RowLayout.load(row, offset, as: Int32.self))
             offset += 4
             if length >= 0 {
@@ -105,6 +136,7 @@ struct RowView {
         byteCount = offset
     }
 
+    var lists: ColumnBytes { columns[RowLayout.listsColumn] }
     var fields: ColumnBytes { columns[RowLayout.textColumnCount] }
     var fieldKinds: ColumnBytes { columns[RowLayout.textColumnCount + 1] }
     var id: ContactID { RowLayout.id(of: row) }

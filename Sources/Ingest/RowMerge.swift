@@ -9,19 +9,26 @@ internal import Contacts
 struct MergeScratch {
     fileprivate var fields: [UInt8] = []
     fileprivate var kinds: [UInt8] = []
+    fileprivate var lists: [UInt8] = []
 
-    /// The columns with the merged custom fields in place of those that stood.
-    func withColumns<Result>(
-        _ columns: InlineArray<8, ColumnBytes>, _ body: (InlineArray<8, ColumnBytes>) -> Result
-    ) -> Result {
-        var columns = columns
+    /// The columns with what was merged in place of what stood.
+    func withColumns<Result>(of merge: RowMerge, _ body: (RowColumns) -> Result) -> Result {
+        var columns = merge.columns
         return fields.withUnsafeBytes { fields in
             kinds.withUnsafeBytes { kinds in
-                columns[6] = ColumnBytes(start: fields.baseAddress, count: fields.count)
-                columns[7] =
-                    kinds.count <= 1
-                    ? .null : ColumnBytes(start: kinds.baseAddress, count: kinds.count)
-                return body(columns)
+                lists.withUnsafeBytes { lists in
+                    if merge.fieldsAreMerged {
+                        columns[6] = ColumnBytes(start: fields.baseAddress, count: fields.count)
+                        columns[7] =
+                            kinds.count <= 1
+                            ? .null : ColumnBytes(start: kinds.baseAddress, count: kinds.count)
+                    }
+                    if merge.listsAreMerged {
+                        columns[RowLayout.listsColumn] = ColumnBytes(
+                            start: lists.baseAddress, count: lists.count)
+                    }
+                    return body(columns)
+                }
             }
         }
     }
@@ -35,9 +42,10 @@ struct RowMerge {
     let mentioned: UInt8
     let mode: WriteMode
 
-    /// The columns of the row that results; the last two are in the scratch if `usesScratch`.
-    private(set) var columns: InlineArray<8, ColumnBytes>
-    private(set) var usesScratch = false
+    /// The columns of the row that results, but for those that are in the scratch.
+    private(set) var columns: RowColumns
+    private(set) var fieldsAreMerged = false
+    private(set) var listsAreMerged = false
     /// Bit 0...5: the texts that differ.
     private(set) var changed: UInt8 = 0
 
@@ -62,7 +70,29 @@ struct RowMerge {
             }
         }
         let fieldsDiffer = mergeFields(&scratch)
-        return changed != 0 || fieldsDiffer
+        mergeLists(&scratch)
+        return changed != 0 || fieldsDiffer || listsAreMerged
+    }
+
+    /// Lists are joined, never left.
+    private mutating func mergeLists(_ scratch: inout MergeScratch) {
+        let standing = ListBytes(current.lists)
+        let joined = ListBytes(incoming.lists)
+        let isMember = (0..<joined.count).allSatisfy { standing.contains(joined[$0]) }
+        guard !isMember else { return }
+        scratch.lists.removeAll(keepingCapacity: true)
+        var left = 0
+        var right = 0
+        while left < standing.count || right < joined.count {
+            let isLeft =
+                right == joined.count
+                || (left < standing.count && standing[left] <= joined[right])
+            let list = isLeft ? standing[left] : joined[right]
+            if left < standing.count, standing[left] == list { left += 1 }
+            if right < joined.count, joined[right] == list { right += 1 }
+            ListBytes.append(list, to: &scratch.lists)
+        }
+        listsAreMerged = true
     }
 
     private mutating func mergeFields(_ scratch: inout MergeScratch) -> Bool {
@@ -80,11 +110,11 @@ struct RowMerge {
         scratch.kinds.removeAll(keepingCapacity: true)
         scratch.fields.append(RowLayout.jsonbVersion)
         scratch.kinds.append(RowLayout.jsonbVersion)
-        usesScratch = CustomFieldsMerge.merge(
+        fieldsAreMerged = CustomFieldsMerge.merge(
             stored: current.fields.json.span, storedKinds: current.fieldKinds.json.span,
             patch: (patch ?? incoming.fields).json.span,
             patchKinds: incoming.fieldKinds.json.span,
             intoFields: &scratch.fields, kinds: &scratch.kinds)
-        return usesScratch
+        return fieldsAreMerged
     }
 }

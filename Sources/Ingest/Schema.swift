@@ -103,7 +103,7 @@ package enum Schema {
         // An import's progress has a row for each call and lane, so that lanes never wait for each
         // other. All contacts up to decided_through are decided, and those whose bit is set in
         // decided: bit i (the lowest of a byte first) is contact decided_through + 1 + i.
-        // calls counts the calls of an import; a call that is not the last one writes no more.
+        // call tells the calls of an import apart; one that is not the last writes no more.
         """
         ALTER TABLE workspaces
             ADD COLUMN event_retention interval NOT NULL DEFAULT '7 days'
@@ -154,7 +154,7 @@ package enum Schema {
             workspace_id integer NOT NULL,
             id text COLLATE "C" NOT NULL,
             options bytea NOT NULL,
-            calls integer NOT NULL DEFAULT 1,
+            call bigint NOT NULL,
             server bigint NOT NULL,
             state smallint NOT NULL DEFAULT 1,
             created_at timestamptz NOT NULL DEFAULT now(),
@@ -169,7 +169,7 @@ package enum Schema {
         CREATE TABLE import_progress (
             workspace_id integer NOT NULL,
             import_id text COLLATE "C" NOT NULL,
-            call integer NOT NULL,
+            call bigint NOT NULL,
             lane integer NOT NULL,
             decided_through bigint NOT NULL,
             decided bytea NOT NULL,

@@ -24,6 +24,10 @@ final class WorkerThread: Sendable {
         handle = Mutex(thread)
     }
 
+    deinit {
+        if let thread = handle.withLock({ $0 }) { pthread_detach(thread) }
+    }
+
     /// Waits until the closure has returned.
     func join() {
         let thread = handle.withLock { handle in

@@ -30,11 +30,12 @@ package struct UniqueIdentifiers: OptionSet, Sendable, Hashable {
     }
 
     package func contains(_ field: TextField) -> Bool {
-        field.rawValue < Self.identifierCount && rawValue & (1 << field.rawValue) != 0
+        field.rawValue < Identifier.settable.count && rawValue & (1 << field.rawValue) != 0
     }
 
-    /// Email, phone and external id: the first of the text fields.
-    package static let identifierCount = 3
+    func contains(_ identifier: Identifier) -> Bool {
+        identifier == .id || rawValue & (1 << identifier.rawValue) != 0
+    }
 
     /// The number of identifiers that are unique.
     var count: Int { rawValue.nonzeroBitCount }

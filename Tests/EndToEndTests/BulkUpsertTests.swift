@@ -64,22 +64,17 @@ import Testing
         }
     }
 
-    @Test func anOptionThatIsNotBuiltIsRefusedNotIgnored() async throws {
+    @Test func optionsThatContradictAreRefusedBeforeAnythingIsWritten() async throws {
         try await ServerFixture.run { fixture in
             let client = try await fixture.client()
-            let changes: [(inout UpsertOptions) -> Void] = [
-                { $0.importID = "mine" }, { $0.matchBy = .id }, { $0.runWorkflow = true },
-                { $0.validateOnly = true }, { $0.labels = ["a": "b"] },
-            ]
-            for change in changes {
-                var options = UpsertOptions()
-                change(&options)
-                let error = await #expect(throws: ClientError.self) {
-                    try await client.upsertContacts(
-                        [Contact(email: "a@example.com")], options: options)
-                }
-                #expect(error?.codeName == "UNIMPLEMENTED")
+            var options = UpsertOptions()
+            options.matchBy = .id
+            options.existence = .createOnly
+            let error = await #expect(throws: ClientError.self) {
+                try await client.upsertContacts(
+                    [Contact(email: "a@example.com")], options: options)
             }
+            #expect(error?.codeName == "INVALID_ARGUMENT")
             #expect(try fixture.rowCount() == 0)
             await client.close()
         }

@@ -50,10 +50,17 @@ final class EngineHarness {
     ) throws -> [ContactResult] {
         var results: [ContactResult] = []
         var window = ResultWindow()
+        let dryRun = options.validateOnly ? engine.dryRun() : nil
+        defer { dryRun?.close() }
+        let way = try Way(
+            lanes: dryRun?.lanes ?? engine.lanes,
+            plan: WritePlan(workspace: workspace, options: options),
+            rules: ContactRules(options),
+            ledger: dryRun == nil ? engine.newImport(named(options), in: workspace) {} : nil)
         let size = cut ?? max(contacts.count, 1)
         for start in stride(from: 0, to: contacts.count, by: size) {
             let part = Array(contacts[start..<min(start + size, contacts.count)])
-            try run(part, options, workspace, &window)
+            try run(part, way, &window)
             while let (sequence, answer) = window.popFirst() {
                 switch answer {
                 case .stored(let status, let id):
@@ -68,41 +75,57 @@ final class EngineHarness {
         return results
     }
 
+    /// Where the contacts of one call go, and by which rules.
+    private struct Way {
+        let lanes: LaneSet
+        let plan: WritePlan
+        let rules: ContactRules
+        let ledger: ImportLedger?
+    }
+
+    private func named(_ options: UpsertOptions) -> UpsertOptions {
+        var options = options
+        if options.importID.isEmpty { options.importID = ids.next().description }
+        return options
+    }
+
     private func run(
-        _ contacts: [Contact], _ options: UpsertOptions, _ workspace: Workspace,
-        _ window: inout ResultWindow
+        _ contacts: [Contact], _ way: Way, _ window: inout ResultWindow
     ) throws {
         var message = RequestEncoder()
         message.append(contacts)
         try message.bytes.withUnsafeBytes { _ = try decoder.decodeBulkUpsert($0) }
-        let rules = try ContactRules(options)
-        let plan = WritePlan(workspace: workspace, options: options)
-        var blocks = (0..<engine.laneCount).map { _ in RowBlock(plan: plan) }
+        var blocks = (0..<way.lanes.count).map { _ in RowBlock(plan: way.plan) }
         var contact = NormalizedContact()
         for index in contacts.indices {
             let sequence = window.open()
-            if let error = decoder.normalizeContact(at: index, by: rules, into: &contact) {
-                window.fail(sequence, error)
+            if let error = decoder.normalizeContact(at: index, by: way.rules, into: &contact) {
+                blocks[0].refusals.append(.init(sequence: sequence, error: error))
                 continue
             }
-            let hash = KeyHash.of(contact, options.matchBy.textField ?? .email)
-            let lane = engine.lane(of: plan, keyHash: hash)
+            let hash = KeyHash.of(contact, way.plan.matchBy)
+            let lane = way.lanes.lane(of: way.plan, keyHash: hash)
             ids.advance(to: 1_700_000_000_000)
             blocks[lane].append(contact, sequence: sequence, id: ids.next(), keyHash: hash)
         }
-        let filled = blocks.enumerated().filter { $0.element.contactCount > 0 }
+        let filled = blocks.enumerated().filter { !$0.element.isEmpty }
         let outcomes = ConditionLock<Int>(value: 0)
         let received = NIOLockedValueBox<[BlockOutcome]>([])
         for (lane, block) in filled {
-            let work = LaneWork(block: block) { outcome in
+            let work = LaneWork(
+                block: block, ledger: way.ledger, decidedThrough: window.first - 1
+            ) { outcome in
                 outcomes.lock()
                 received.withLockedValue { $0.append(outcome) }
                 outcomes.unlock(withValue: received.withLockedValue { $0.count })
             }
-            engine.add(work, to: lane)
+            way.lanes.add(work, to: lane)
         }
         outcomes.lock(whenValue: filled.count)
         outcomes.unlock()
+        for block in blocks {
+            for refusal in block.refusals { window.fail(refusal.sequence, refusal.error) }
+        }
         for outcome in received.withLockedValue({ $0 }) {
             if let failure = outcome.failure { throw failure }
             let errors = Dictionary(

@@ -33,23 +33,53 @@ import TestSupport
 
     @Test(arguments: Past.allCases)
     func aLookUpProbesTheIndexOfItsIdentifier(past: Past) throws {
-        for kind in ["look_up", "lock"] {
-            for column in ["email", "phone", "external_id"] {
-                let plan = try plan(past) {
-                    try $0.query("EXPLAIN EXECUTE \(kind)_\(column)(1, '{a,b}')")
+        for identifier in Identifier.allCases {
+            for (isWhole, locking) in [(false, false), (false, true), (true, false), (true, true)] {
+                let plan = try prepared(
+                    past, ContactUpsert.lookUp(identifier, isWhole: isWhole, locking: locking),
+                    "1, '{}'")
+                expectProbe(plan, identifier)
+                if isWhole {
+                    #expect(plan.contains("Scan using list_members_pkey"), "\(plan)")
+                    #expect(plan.contains("Scan using lists_pkey"), "\(plan)")
                 }
-                #expect(plan.contains("Index Scan using contacts_\(column)_key"), "\(plan)")
-                #expect(
-                    plan.contains(
-                        "((workspace_id = $1) AND (\(column) >= k.key) AND (\(column) <= k.key))"),
-                    "\(plan)")
             }
         }
     }
 
     @Test(arguments: Past.allCases)
+    func aDryRunProbesTheSameIndexes(past: Past) throws {
+        for identifier in Identifier.allCases {
+            let plan = try prepared(past, DryRunUpsert.lookUp(identifier), "1, '{}'")
+            expectProbe(plan, identifier)
+            #expect(plan.contains("Scan using imagined_\(identifier.name)_idx"), "\(plan)")
+            #expect(plan.contains("Scan using imagined_id_idx on imagined i"), "\(plan)")
+        }
+    }
+
+    @Test(arguments: Past.allCases)
+    func aLedgerProbesItsImport(past: Past) throws {
+        for (statement, values) in [
+            (LedgerWriter.fence, "'{1}', '{a}', '{1}'"), (LedgerWriter.end, "1, 'a', 1, 1"),
+        ] {
+            let plan = try prepared(past, statement, values)
+            #expect(plan.contains("Index Scan using imports_pkey"), "\(plan)")
+        }
+    }
+
+    private func expectProbe(_ plan: String, _ identifier: Identifier) {
+        let column = identifier.name
+        let index = identifier == .id ? "contacts_pkey" : "contacts_\(column)_key"
+        #expect(plan.contains("Index Scan using \(index)"), "\(plan)")
+        #expect(
+            plan.contains(
+                "((workspace_id = $1) AND (\(column) >= k.key) AND (\(column) <= k.key))"),
+            "\(plan)")
+    }
+
+    @Test(arguments: Past.allCases)
     func anUpdateProbesThePrimaryKey(past: Past) throws {
-        for statement in [ContactUpsert.update] + TextField.identifiers.map(ContactUpsert.vacate) {
+        for statement in [ContactUpsert.update] + Identifier.settable.map(ContactUpsert.vacate) {
             let plan = try plan(past) { connection in
                 try connection.execute(
                     """
@@ -68,6 +98,13 @@ import TestSupport
         }
     }
 
+    private func prepared(_ past: Past, _ statement: String, _ values: String) throws -> String {
+        try plan(past) { connection in
+            try connection.execute("PREPARE tried AS \(statement)")
+            return try connection.query("EXPLAIN EXECUTE tried(\(values))")
+        }
+    }
+
     private func plan(
         _ past: Past, _ explain: (Connection) throws -> QueryResult
     ) throws -> String {
@@ -76,14 +113,9 @@ import TestSupport
         try Schema.migrate(owner)
         for step in past.rawValue.split(separator: ";") { try owner.execute(String(step)) }
         let connection = try database.connect(settings: ContactUpsert.settings)
-        let statements = try ContactUpsert(connection)
-        let result = try withExtendedLifetime(statements) {
-            try explain(connection)
-        }
+        try connection.execute(ContactUpsert.staging)
+        try connection.execute(DryRunUpsert.imagined)
+        let result = try explain(connection)
         return (0..<result.rowCount).compactMap { result.text($0, 0) }.joined(separator: "\n")
     }
-}
-
-extension TextField {
-    fileprivate static let identifiers: [TextField] = [.email, .phone, .externalID]
 }

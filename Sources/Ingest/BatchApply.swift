@@ -1,0 +1,182 @@
+// Contacts applied one at a time in order, in memory.
+//
+// In: a batch with what stands in the database. Out: the status of each contact, and the rows that
+// stand after it. Deciding here, and not in SQL, makes an answer independent of where transactions
+// are cut: repeats of a key, and identifiers that move from one contact to another, need no special
+// case. One lane's thread.
+
+internal import Contacts
+
+extension UpsertBatch {
+    /// What applying one item came to.
+    enum Applied {
+        case done
+        /// The slot's custom fields are needed first.
+        case needsFields(slot: Int32)
+    }
+
+    /// Applies one item to what stands after all items before it. Faults are looked for in the
+    /// contract's order: lists, existence, identifiers of others.
+    func apply(_ index: Int) -> Applied {
+        let item = items[index]
+        guard !isDropped(item.work), !isRejected(index) else { return .done }
+        let plan = plans[item.plan]
+        let owner = identifiers[owner: item.entries[plan.key.rawValue]]
+        if item.isReplay {
+            outcomes[index] = Outcome(status: .replayed, id: owner >= 0 ? id(of: owner) : Self.noID)
+            return .done
+        }
+        if item.mentions(RowBlock.listsBit), let list = unknownList(item, plan) {
+            fail(index, .listUnknown, "list_ids", "the workspace has no list \(list)")
+            return .done
+        }
+        guard owner >= 0 else {
+            create(index, item, plan)
+            return .done
+        }
+        if plan.existence == .createOnly {
+            fail(
+                index, .alreadyExists, plan.key.name,
+                "the contact is there and only new ones are taken", conflicting: id(of: owner))
+            return .done
+        }
+        let touchesFields = plan.writeMode == .replace || item.mentions(RowBlock.fieldsBit)
+        if slots[Int(owner)].lacksFields && touchesFields { return .needsFields(slot: owner) }
+        return update(index, item, plan, owner)
+    }
+
+    /// Marks an item that the database itself refused.
+    ///
+    /// - Parameter races: Whether other writers were faster each time, which may be over later.
+    func reject(_ index: Int, races: Bool) {
+        rejected.insert(index)
+        fail(
+            index, .databaseRejected, "",
+            races
+                ? "other programs write this contact all the time; try again"
+                : "a constraint or trigger of the database refuses the contact",
+            retryable: races)
+    }
+
+    /// The id of a slot's contact that may be told.
+    private func id(of slot: Int32) -> ContactID {
+        let slot = slots[Int(slot)]
+        return slot.isImagined ? Self.noID : RowLayout.id(of: memory.base + slot.row)
+    }
+
+    private func unknownList(_ item: Item, _ plan: WritePlan) -> Int64? {
+        let lists = ListBytes(RowView(memory.base + item.row).lists)
+        let known = knownLists[plan.workspace.id] ?? []
+        for place in 0..<lists.count where !known.contains(lists[place]) { return lists[place] }
+        return nil
+    }
+
+    private func create(_ index: Int, _ item: Item, _ plan: WritePlan) {
+        guard plan.key != .id else {
+            return fail(index, .notFound, "id", "no contact has this id")
+        }
+        guard plan.existence != .updateOnly else {
+            return fail(
+                index, .notFound, plan.key.name,
+                "no contact has this \(plan.key.name) and only existing ones are updated")
+        }
+        let slot = Int32(slots.count)
+        for identifier in Identifier.settable {
+            let entry = item.entries[identifier.rawValue]
+            guard entry >= 0, identifiers[owner: entry] >= 0 else { continue }
+            return failTaken(index, identifier, by: identifiers[owner: entry])
+        }
+        for identifier in Identifier.settable {
+            let entry = item.entries[identifier.rawValue]
+            if entry >= 0 { identifiers[owner: entry] = slot }
+        }
+        slots.append(
+            Slot(
+                row: item.row, firstRow: item.row, workspace: plan.workspace, version: 0,
+                isNew: true, isImagined: isDryRun))
+        outcomes[index] = Outcome(status: .created, id: id(of: slot))
+        note(.created, index, slot, plan)
+    }
+
+    private func update(
+        _ index: Int, _ item: Item, _ plan: WritePlan, _ owner: Int32
+    ) -> Applied {
+        let slot = slots[Int(owner)]
+        var merge = RowMerge(
+            current: RowView(memory.base + slot.row), incoming: RowView(memory.base + item.row),
+            patch: patch(item), mentioned: item.mentioned, mode: plan.writeMode)
+        guard merge.run(&scratch) else {
+            outcomes[index] = Outcome(status: .unchanged, id: id(of: owner))
+            return .done
+        }
+        // The row is written whole.
+        if slot.lacksFields { return .needsFields(slot: owner) }
+        let unique = UInt8(truncatingIfNeeded: plan.workspace.uniqueBy.rawValue)
+        let moved = merge.changed & unique
+        if moved != 0, !move(moved, index, item, merge.current, to: owner) { return .done }
+        slots[Int(owner)].row = scratch.withColumns(of: merge) { write(merge.current, $0) }
+        slots[Int(owner)].isChanged = true
+        if !slot.isNew { slots[Int(owner)].movedIdentifiers |= moved }
+        outcomes[index] = Outcome(status: .updated, id: id(of: owner))
+        note(.updated, index, owner, plan)
+        return .done
+    }
+
+    private func note(_ type: EventType, _ index: Int, _ slot: Int32, _ plan: WritePlan) {
+        guard plan.runsWorkflow else { return }
+        events.append(Event(item: index, type: type, slot: slot, row: slots[Int(slot)].row))
+    }
+
+    /// Gives identifiers to the contact and takes its old ones from it.
+    ///
+    /// - Returns: `false` when another contact has one; the item has failed then.
+    private func move(
+        _ moved: UInt8, _ index: Int, _ item: Item, _ current: RowView, to owner: Int32
+    ) -> Bool {
+        let moving = Identifier.settable.filter { moved & 1 << $0.rawValue != 0 }
+        for identifier in moving {
+            let entry = item.entries[identifier.rawValue]
+            if entry >= 0, identifiers[owner: entry] >= 0 {
+                failTaken(index, identifier, by: identifiers[owner: entry])
+                return false
+            }
+        }
+        let workspace = slots[Int(owner)].workspace
+        for identifier in moving {
+            let old = current.columns[identifier.rawValue]
+            if old.start != nil,
+                let entry = identifiers.find(
+                    old, workspaceID: workspace.id, field: identifier, in: memory)
+            {
+                identifiers[owner: entry] = -1
+            }
+            let entry = item.entries[identifier.rawValue]
+            if entry >= 0 { identifiers[owner: entry] = owner }
+        }
+        return true
+    }
+
+    private func patch(_ item: Item) -> ColumnBytes? {
+        guard item.patchByteCount > 0 else { return nil }
+        return ColumnBytes(
+            start: memory.base + item.row + item.byteCount, count: item.patchByteCount)
+    }
+
+    private func failTaken(_ index: Int, _ identifier: Identifier, by owner: Int32) {
+        fail(
+            index, .identifierTaken, identifier.name,
+            "another contact of the workspace has this \(identifier.name)",
+            conflicting: id(of: owner))
+    }
+
+    private func fail(
+        _ index: Int, _ reason: Reason, _ field: String, _ message: String,
+        conflicting: ContactID? = nil, retryable: Bool = false
+    ) {
+        outcomes[index].status = .failed
+        let conflicting = conflicting == Self.noID ? nil : conflicting
+        errors[index] = ContactError(
+            reasonText: reason.rawValue, field: field, message: message, retryable: retryable,
+            conflictingID: conflicting?.description ?? "")
+    }
+}
