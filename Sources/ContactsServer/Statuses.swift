@@ -55,7 +55,13 @@ extension RPCStatus {
         case .databaseAway:
             self.init(.unavailable, "the database is away; try again")
         case .refused(let sqlstate):
-            self.init(.unavailable, "the database refuses the look-up (SQLSTATE \(sqlstate))")
+            self.init(.unavailable, "the database refuses the call (SQLSTATE \(sqlstate))")
+        case .outcomeUnknown:
+            self.init(
+                .unavailable,
+                """
+                the database went away while it committed; the change may have been made or not
+                """)
         case .tooLarge:
             self.init(
                 .resourceExhausted,
@@ -75,6 +81,39 @@ extension RPCStatus {
             there is no workspace \(name.prefix(128)); make it with \
             "contactsd workspace create", or mend the metadata contacts-workspace
             """)
+    }
+
+    static func unknownList(_ id: Int64) -> RPCStatus {
+        RPCStatus(.notFound, "list_id: the workspace has no list \(id)")
+    }
+
+    static let listNameTaken = RPCStatus(.alreadyExists, "name: a list of the name exists")
+
+    static func tooManyLists(_ limit: Int) -> RPCStatus {
+        RPCStatus(
+            .resourceExhausted, "the workspace has \(limit) lists, which is the limit; delete some")
+    }
+
+    static let exportedListGone = RPCStatus(
+        .notFound, "list_id: the list was deleted while it was exported")
+
+    static let exportCutOff = RPCStatus(
+        .unavailable, "the server shuts down and the export is not complete; call again")
+
+    static func eventsRemoved(oldest: Int64?) -> RPCStatus {
+        let kept = oldest.map { "the oldest event kept has offset \($0)" } ?? "none is kept now"
+        return RPCStatus(
+            .outOfRange,
+            """
+            after_offset: some events after it are no longer kept; \(kept); \
+            call with after_offset 0 to begin with the oldest
+            """)
+    }
+
+    static func eventsBeyond(last: Int64) -> RPCStatus {
+        RPCStatus(
+            .outOfRange,
+            "after_offset: it was not given to any event yet; the last offset is \(last)")
     }
 
     static func tooManyFailures(_ count: UInt64) -> RPCStatus {
