@@ -88,7 +88,7 @@ package final class RequestDecoder {
             fieldsEncoder: &encoder, into: &output)
     }
 
-    private func unpack<Message>(
+    func unpack<Message>(
         _ bytes: UnsafeRawBufferPointer,
         _ function: (
             UnsafeMutablePointer<ProtobufCAllocator>?, Int, UnsafePointer<UInt8>?
@@ -172,7 +172,7 @@ extension RequestDecoder {
         return value
     }
 
-    private static func text(
+    static func text(
         _ data: ProtobufCBinaryData, _ field: String
     ) throws(DecodeError) -> String {
         guard let text = String(validating: data.buffer, as: UTF8.self), !text.contains("\0") else {

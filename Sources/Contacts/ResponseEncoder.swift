@@ -7,9 +7,9 @@ internal import CContactsProto
 internal import CProtobufC
 
 package final class ResponseEncoder {
-    private let arena = Arena(budget: .max)
+    let arena = Arena(budget: .max)
     private var results: [UnsafeMutablePointer<Contacts__V1__ContactResult>?] = []
-    private var builder: MessageBuilder { MessageBuilder(arena: arena) }
+    var builder: MessageBuilder { MessageBuilder(arena: arena) }
 
     package init() {}
 
@@ -126,7 +126,7 @@ package final class ResponseEncoder {
         return PackedMessage(response)
     }
 
-    private func makeRecord(
+    func makeRecord(
         _ record: ContactRecord
     ) -> UnsafeMutablePointer<Contacts__V1__ContactRecord>? {
         let message = builder.make(

@@ -74,7 +74,7 @@ final class ImportOpening {
             lists, in: workspace,
             completion: onLoop { opening, unknown in
                 if let list = unknown.first {
-                    opening.completion(.failure(.unknownList(list)))
+                    opening.completion(.failure(.unknownList(list, field: "list_ids")))
                 } else {
                     opening.begin(options, workspace)
                 }

@@ -54,6 +54,35 @@ extension ReceivedMessage {
     }
 }
 
+extension ReceivedMessage {
+    func decode<Value>(
+        _ body: (UnsafeRawBufferPointer) throws(DecodeError) -> Value
+    ) throws(DecodeError) -> Value {
+        try bytes.withUnsafeReadableBytes(body)
+    }
+}
+
+extension ServerCall {
+    /// Brings what another thread tells back to the loop.
+    func backOnLoop<Value: Sendable>(
+        _ body: @escaping (Value) -> Void
+    ) -> @Sendable (Value) -> Void {
+        let bound = NIOLoopBound(body, eventLoop: eventLoop)
+        let eventLoop = eventLoop
+        return { value in eventLoop.execute { bound.value(value) } }
+    }
+
+    func backOnLoop(_ body: @escaping () -> Void) -> @Sendable () -> Void {
+        let tell = backOnLoop { (_: Bool) in body() }
+        return { tell(true) }
+    }
+
+    /// Calls a closure on the loop after a while.
+    func later(_ pause: TimeAmount, _ body: @escaping () -> Void) {
+        eventLoop.assumeIsolated().scheduleTask(in: pause, body)
+    }
+}
+
 extension ServerCall {
     /// Sends a message, packed straight into the call's buffer.
     func send(_ message: PackedMessage) {

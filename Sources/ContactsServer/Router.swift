@@ -34,6 +34,14 @@ struct Router: CallRouter {
         case "UpsertContacts":
             return UpsertContactsCall(engine: engine, budget: budget, context: context())
         case "GetContacts": return GetContactsCall(engine: engine, context: context())
+        case "CreateList": return ListsCall(.create, engine: engine, context: context())
+        case "ListLists": return ListsCall(.list, engine: engine, context: context())
+        case "DeleteList": return ListsCall(.delete, engine: engine, context: context())
+        case "ExportContacts": return ExportContactsCall(engine: engine, context: context())
+        case "WatchEvents":
+            // A caller may wait for them before it makes events.
+            call.sendHeaders()
+            return WatchEventsCall(engine: engine, context: context())
         default: return nil
         }
     }

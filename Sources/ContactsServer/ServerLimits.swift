@@ -2,6 +2,7 @@
 
 internal import Contacts
 internal import Ingest
+internal import NIOCore
 
 enum ServerLimits {
     /// gRPC's usual limit; a message of this size holds more contacts than one may have.
@@ -17,6 +18,11 @@ enum ServerLimits {
     /// Response bytes of a call that wait for its peer to read. Results beyond it wait in the
     /// window, where they are smaller, and once the window is full no more contacts are taken.
     static let unsentBytes = 128 * 1024
+    /// How often a watcher of events looks though nobody woke it: should a notification be lost,
+    /// its events are late and no more.
+    static let watchInterval = TimeAmount.seconds(30)
+    /// A stream whose page finds too many look-ups waiting asks again after this.
+    static let overloadPause = TimeAmount.milliseconds(100)
 
     static let published = Limits(
         maxMessageBytes: UInt64(messageBytes),

@@ -69,7 +69,13 @@ extension RPCStatus {
         case .databaseAway:
             self.init(.unavailable, "the database is away; try again")
         case .refused(let sqlstate):
-            self.init(.unavailable, "the database refuses the look-up (SQLSTATE \(sqlstate))")
+            self.init(.unavailable, "the database refuses the call (SQLSTATE \(sqlstate))")
+        case .outcomeUnknown:
+            self.init(
+                .unavailable,
+                """
+                the database went away while it committed; the change may have been made or not
+                """)
         case .tooLarge:
             self.init(
                 .resourceExhausted,
@@ -103,10 +109,6 @@ extension RPCStatus {
         }
     }
 
-    static func unknownList(_ list: Int64) -> RPCStatus {
-        RPCStatus(.notFound, "list_ids: the workspace has no list \(list)")
-    }
-
     static func tooManyDryRuns(_ limit: Int) -> RPCStatus {
         RPCStatus(
             .resourceExhausted,
@@ -128,6 +130,39 @@ extension RPCStatus {
             """
             first_sequence: \(number) is not the next contact's number, which is \(expected)
             """)
+    }
+
+    static func unknownList(_ id: Int64, field: String = "list_id") -> RPCStatus {
+        RPCStatus(.notFound, "\(field): the workspace has no list \(id)")
+    }
+
+    static let listNameTaken = RPCStatus(.alreadyExists, "name: a list of the name exists")
+
+    static func tooManyLists(_ limit: Int) -> RPCStatus {
+        RPCStatus(
+            .resourceExhausted, "the workspace has \(limit) lists, which is the limit; delete some")
+    }
+
+    static let exportedListGone = RPCStatus(
+        .notFound, "list_id: the list was deleted while it was exported")
+
+    static let exportCutOff = RPCStatus(
+        .unavailable, "the server shuts down and the export is not complete; call again")
+
+    static func eventsRemoved(oldest: Int64?) -> RPCStatus {
+        let kept = oldest.map { "the oldest event kept has offset \($0)" } ?? "none is kept now"
+        return RPCStatus(
+            .outOfRange,
+            """
+            after_offset: some events after it are no longer kept; \(kept); \
+            call with after_offset 0 to begin with the oldest
+            """)
+    }
+
+    static func eventsBeyond(last: Int64) -> RPCStatus {
+        RPCStatus(
+            .outOfRange,
+            "after_offset: it was not given to any event yet; the last offset is \(last)")
     }
 
     static func tooManyFailures(_ count: UInt64) -> RPCStatus {

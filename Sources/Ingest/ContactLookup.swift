@@ -9,6 +9,8 @@ internal import Postgres
 package struct LookupTooLarge: Error {
     /// gRPC clients take messages of 4 MiB; JSON and columns grow a little on the way.
     package static let byteLimit = 3 * 1024 * 1024
+    /// What one list of a contact takes in an answer, its id having up to eight digits.
+    static let bytesPerList = 4
 }
 
 enum ContactLookup {
@@ -23,8 +25,20 @@ enum ContactLookup {
             byteCount += try identify(keys, column, workspace, connection, &ids)
         }
         guard byteCount <= LookupTooLarge.byteLimit else { throw LookupTooLarge() }
-        let records = try fetch(Set(ids.compactMap { $0 }), workspace, connection)
-        return ids.map { $0.flatMap { records[$0] } }
+        let distinct = Array(Set(ids.compactMap { $0 }))
+        let memberLimit = LookupTooLarge.byteLimit / LookupTooLarge.bytesPerList
+        let (lists, last) = try ContactLists.of(
+            distinct, in: workspace, limit: memberLimit, connection)
+        for case let id? in ids {
+            byteCount += (lists[id]?.count ?? 0) * LookupTooLarge.bytesPerList
+        }
+        guard last == nil, byteCount <= LookupTooLarge.byteLimit else { throw LookupTooLarge() }
+        let records = try fetch(distinct, workspace, connection)
+        return ids.map { id in
+            guard let id, var record = records[id] else { return nil }
+            record.contact.listIDs = lists[id] ?? []
+            return record
+        }
     }
 
     /// Finds the ids of the contacts that have the keys of one column.
@@ -52,76 +66,74 @@ enum ContactLookup {
         parameters.append(int32: workspace.id)
         parameters.append(array)
         let found = try connection.query(identifyQuery(column, workspace), parameters)
-        var byteCount = 0
+        var sizes: [String: (id: ContactID, byteCount: Int)] = [:]
         for row in 0..<found.rowCount {
             guard let key = found.text(row, 0), let uuid = found.uuid(row, 1) else { continue }
-            for place in places[key] ?? [] where ids[place] == nil {
-                ids[place] = ContactID(uuid)
-                byteCount += Int(found.int32(row, 2) ?? 0)
+            let id = ContactID(uuid)
+            if let other = sizes[key], other.id.uuid < id.uuid { continue }
+            sizes[key] = (id, Int(found.int32(row, 2) ?? 0))
+        }
+        var byteCount = 0
+        for (key, contact) in sizes {
+            for place in places[key] ?? [] {
+                ids[place] = contact.id
+                byteCount += contact.byteCount
             }
         }
         return byteCount
     }
 
-    /// Where the identifier is unique, by its index; else one pass over the workspace, with the
-    /// lowest id first.
-    private static func identifyQuery(_ column: String, _ workspace: Workspace) -> String {
+    /// Where the identifier is unique, one probe of its index for each key, whatever the planner
+    /// believes of the table (see `ContactUpsert.lookUp`); else one pass over the workspace, and the
+    /// lowest id stands.
+    static func identifyQuery(_ column: String, _ workspace: Workspace) -> String {
         let field = TextField.allCases.first { $0.wireName == column }
-        let indexed =
-            field.map { workspace.uniqueBy.contains($0) } == true
-            ? "AND unique_by & \(1 << (field?.rawValue ?? 0)) <> 0" : ""
+        let isUnique = field.map { workspace.uniqueBy.contains($0) } == true
+        guard column == "id" || isUnique else {
+            return """
+                SELECT c.\(column), c.id, \(ContactRow.byteCount) FROM contacts c
+                WHERE workspace_id = $1 AND \(column) = ANY ($2::text[])
+                """
+        }
         let type = column == "id" ? "uuid" : "text"
         return """
-            SELECT c.\(column)::text, c.id, pg_column_size(c) FROM contacts c
-            WHERE workspace_id = $1 AND \(column) = ANY ($2::\(type)[]) \(indexed)
-            ORDER BY c.id
+            SELECT c.key::text, c.id, c.byte_count
+            FROM unnest($2::\(type)[]) AS k (key)
+            CROSS JOIN LATERAL (
+                SELECT c.\(column) AS key, c.id, \(ContactRow.byteCount) AS byte_count
+                FROM contacts c
+                WHERE workspace_id = $1 AND \(column) >= k.key AND \(column) <= k.key
+                    \(field.map { "AND unique_by & \(1 << $0.rawValue) <> 0" } ?? "")
+                ORDER BY \(column) LIMIT 1
+            ) c
             """
     }
 
     private static func fetch(
-        _ ids: Set<ContactID>, _ workspace: Workspace, _ connection: Connection
+        _ ids: [ContactID], _ workspace: Workspace, _ connection: Connection
     ) throws -> [ContactID: ContactRecord] {
         var array = BinaryArray(of: .uuid)
         for id in ids { array.append(uuid: id.uuid) }
         var parameters = Parameters()
         parameters.append(int32: workspace.id)
         parameters.append(array)
-        let found = try connection.query(
-            "SELECT \(columns) FROM contacts c WHERE workspace_id = $1 AND id = ANY ($2::uuid[])",
-            parameters)
+        let found = try connection.query(fetchQuery, parameters)
         var records: [ContactID: ContactRecord] = [:]
         for row in 0..<found.rowCount {
             guard let uuid = found.uuid(row, 0) else { continue }
-            records[ContactID(uuid)] = record(found, row)
+            records[ContactID(uuid)] = ContactRow.record(found, row)
         }
         return records
     }
 
-    private static let columns = """
-        c.id, c.email, c.phone, c.external_id, c.name, c.first_name, c.last_name,
-        c.fields, c.field_kinds,
-        (extract(epoch FROM c.created_at) * 1000000)::int8,
-        (extract(epoch FROM c.updated_at) * 1000000)::int8
+    static let fetchQuery = """
+        SELECT \(ContactRow.columns)
+        FROM unnest($2::uuid[]) AS k (id)
+        CROSS JOIN LATERAL (
+            SELECT * FROM contacts c
+            WHERE c.workspace_id = $1 AND c.id >= k.id AND c.id <= k.id ORDER BY c.id LIMIT 1
+        ) c
         """
-
-    private static func record(_ found: QueryResult, _ row: Int) -> ContactRecord? {
-        guard let uuid = found.uuid(row, 0) else { return nil }
-        let contact = Contact(
-            email: found.text(row, 1), phone: found.text(row, 2), externalID: found.text(row, 3),
-            id: ContactID(uuid).description, name: found.text(row, 4),
-            firstName: found.text(row, 5), lastName: found.text(row, 6),
-            fields: fields(found.bytes(row, 7), kinds: found.bytes(row, 8)))
-        return ContactRecord(
-            contact: contact, createdAt: Timestamp(microseconds: found.int64(row, 9) ?? 0),
-            updatedAt: Timestamp(microseconds: found.int64(row, 10) ?? 0))
-    }
-
-    /// Both without the version byte of jsonb.
-    private static func fields(_ stored: [UInt8]?, kinds: [UInt8]?) -> [CustomField] {
-        let stored = Array((stored ?? []).dropFirst())
-        let kinds = Array((kinds ?? []).dropFirst())
-        return CustomFieldsReader.read(fields: stored.span, kinds: kinds.span)
-    }
 }
 
 extension ContactKey {
@@ -138,15 +150,5 @@ extension ContactKey {
         switch self {
         case .id(let text), .email(let text), .phone(let text), .externalID(let text): text
         }
-    }
-}
-
-extension Timestamp {
-    /// - Parameter microseconds: Since 1970.
-    init(microseconds: Int64) {
-        let (seconds, rest) = microseconds.quotientAndRemainder(dividingBy: 1_000_000)
-        let below: Int64 = rest < 0 ? 1 : 0
-        self.init(
-            seconds: seconds - below, nanoseconds: Int32(rest + below * 1_000_000) * 1000)
     }
 }

@@ -1,6 +1,6 @@
-// The engine: all lanes and the reader, on one database.
+// The engine: all lanes, the readers, the feed of events and the sweeper, on one database.
 //
-// In: blocks and look-ups from any thread. Out: outcomes by the closures that came with them. Knows
+// In: blocks, look-ups and watchers from any thread. Out: outcomes by the closures that came with them. Knows
 // nothing of calls, connections or channels.
 
 package import Contacts
@@ -16,6 +16,9 @@ package final class IngestEngine: Sendable {
     private let conninfo: String
     private let logger: Logger
     private let reader: Reader
+    private let listWriter: Reader
+    private let feed: EventFeed
+    private let sweeper: Sweeper
     private let monitor: DatabaseMonitor
     private let threads: [WorkerThread]
     private let dryRuns = DryRun.Count()
@@ -29,7 +32,10 @@ package final class IngestEngine: Sendable {
     /// - Parameters:
     ///   - conninfo: A database with the schema applied.
     ///   - laneCount: How many transactions run at once.
-    package init(conninfo: String, laneCount: Int, logger: Logger) {
+    ///   - sweepInterval: How often expired events and the like are removed.
+    package init(
+        conninfo: String, laneCount: Int, sweepInterval: Duration = .seconds(60), logger: Logger
+    ) {
         precondition(laneCount > 0, "an engine has lanes")
         let queues = (0..<laneCount).map { _ in LaneQueue() }
         let reader = Reader(conninfo: conninfo, logger: logger)
@@ -39,7 +45,13 @@ package final class IngestEngine: Sendable {
         self.queues = queues
         lanes = LaneSet(queues: queues)
         let monitor = DatabaseMonitor(conninfo: conninfo, lock: server, logger: logger)
+        let listWriter = Reader(conninfo: conninfo, name: "list writer", logger: logger)
+        let feed = EventFeed(conninfo: conninfo, logger: logger)
+        let sweeper = Sweeper(conninfo: conninfo, interval: sweepInterval, logger: logger)
         self.reader = reader
+        self.listWriter = listWriter
+        self.feed = feed
+        self.sweeper = sweeper
         self.monitor = monitor
         let connector = LaneConnector(conninfo: conninfo, isDryRun: false)
         var threads = queues.enumerated().map { number, queue in
@@ -49,6 +61,9 @@ package final class IngestEngine: Sendable {
             }
         }
         threads.append(WorkerThread { reader.run() })
+        threads.append(WorkerThread { listWriter.run() })
+        threads.append(WorkerThread { feed.run() })
+        threads.append(WorkerThread { sweeper.run() })
         threads.append(WorkerThread { monitor.run() })
         self.threads = threads
     }
@@ -173,7 +188,93 @@ package final class IngestEngine: Sendable {
     package func stop() {
         for queue in queues { queue.close() }
         reader.close()
+        listWriter.close()
+        feed.stop()
+        sweeper.stop()
         monitor.stop()
         for thread in threads { thread.join() }
+    }
+}
+
+extension IngestEngine {
+    /// Makes a list.
+    package func createList(
+        _ name: String, in workspace: Workspace,
+        completion: @escaping @Sendable (Result<ListCreation, ReaderError>) -> Void
+    ) {
+        listWriter.read({ try Lists.create(name, in: workspace, $0) }, completion: completion)
+    }
+
+    /// All lists of a workspace, in the order of their ids.
+    package func lists(
+        in workspace: Workspace,
+        completion: @escaping @Sendable (Result<[ContactList], ReaderError>) -> Void
+    ) {
+        reader.read({ try Lists.all(in: workspace, $0) }, completion: completion)
+    }
+
+    /// Deletes a list, and answers when it and its members are gone.
+    ///
+    /// - Parameter completion: Whether there was such a list.
+    package func deleteList(
+        _ id: Int64, in workspace: Workspace,
+        completion: @escaping @Sendable (Result<Bool, ReaderError>) -> Void
+    ) {
+        listWriter.read({ try Lists.remove(id, in: workspace, $0) }) { [weak self] removed in
+            guard case .success(true) = removed, let self else { return completion(removed) }
+            removeMembers(of: id, in: workspace, completion: completion)
+        }
+    }
+
+    /// A chunk is a job, so that others get their turn between two.
+    private func removeMembers(
+        of id: Int64, in workspace: Workspace,
+        completion: @escaping @Sendable (Result<Bool, ReaderError>) -> Void
+    ) {
+        listWriter.read({ try Lists.removeMembers(of: id, in: workspace.id, $0) }) {
+            [weak self] hasMore in
+            guard case .success(true) = hasMore, let self else {
+                return completion(hasMore.map { _ in true })
+            }
+            removeMembers(of: id, in: workspace, completion: completion)
+        }
+    }
+
+    /// The first page of an export.
+    ///
+    /// - Parameter listID: 0 for all contacts.
+    package func beginExport(
+        _ listID: Int64, in workspace: Workspace,
+        completion: @escaping @Sendable (Result<ContactExport.Page, ReaderError>) -> Void
+    ) {
+        reader.read(
+            { try ContactExport.begin(listID, in: workspace, $0) }, completion: completion)
+    }
+
+    /// A further page.
+    package func nextPage(
+        of export: ContactExport,
+        completion: @escaping @Sendable (Result<ContactExport.Page, ReaderError>) -> Void
+    ) {
+        reader.read({ try export.page($0) }, completion: completion)
+    }
+
+    /// Events after a watcher's position.
+    package func events(
+        after position: EventPosition, in workspace: Workspace,
+        completion: @escaping @Sendable (Result<EventPage, ReaderError>) -> Void
+    ) {
+        reader.read(
+            { try EventPages.page(after: position, in: workspace, $0) }, completion: completion)
+    }
+
+    /// Registers a watcher of a workspace's events. Register before the first look: what that does
+    /// not see, the watcher is woken for.
+    ///
+    /// - Parameter wake: Called on the feed's thread when there may be new events.
+    package func watchEvents(
+        in workspace: Workspace, wake: @escaping @Sendable () -> Void
+    ) -> EventWatch {
+        EventWatch(feed, workspace, wake)
     }
 }

@@ -1,4 +1,5 @@
-// Look-ups for callers: one thread with one connection, beside the lanes.
+// Queries for callers: one thread with one connection, beside the lanes. The engine has one for
+// look-ups, and one for the writes of lists, which may wait for locks.
 //
 // In: queries as closures. Out: what they return, to a completion called on the reader's thread.
 
@@ -17,7 +18,12 @@ package enum ReaderError: Error {
     case overloaded
     /// The answer would be too large for a message.
     case tooLarge
+    /// The connection broke while a write was committed: it was made or it was not.
+    case outcomeUnknown
 }
+
+/// The connection broke while COMMIT was under way.
+struct CommitBroken: Error {}
 
 final class Reader: Sendable {
     private struct Job {
@@ -40,14 +46,18 @@ final class Reader: Sendable {
     private let condition = ConditionLock(value: false)
     private let state = NIOLockedValueBox(State())
     private let conninfo: String
+    private let name: String
     private let logger: Logger
 
-    init(conninfo: String, logger: Logger) {
+    /// - Parameter name: For logs and the server's list of connections.
+    init(conninfo: String, name: String = "reader", logger: Logger) {
         self.conninfo = conninfo
+        self.name = name
         self.logger = logger
     }
 
-    /// Runs a query; it is run again when the connection breaks.
+    /// Runs a query, or a write by `commit`; it is run again when the connection breaks, unless that
+    /// was while a write was committed.
     func read<Value: Sendable>(
         _ query: @escaping @Sendable (Connection) throws -> Value,
         completion: @escaping @Sendable (Result<Value, ReaderError>) -> Void
@@ -101,7 +111,7 @@ final class Reader: Sendable {
             } catch let error as PostgresError where error.isConnectionLoss || connection == nil {
                 if awaySince == nil {
                     logger.warning(
-                        "reader has no connection, trying again", metadata: ["error": "\(error)"])
+                        "\(name) has no connection, trying again", metadata: ["error": "\(error)"])
                 }
                 connection?.close()
                 connection = nil
@@ -115,6 +125,8 @@ final class Reader: Sendable {
                 pause = min(pause * 2, .seconds(1))
             } catch let error as PostgresError {
                 return job.fail(.refused(sqlstate: error.sqlstate ?? "?????"))
+            } catch is CommitBroken {
+                return job.fail(.outcomeUnknown)
             } catch is LookupTooLarge {
                 return job.fail(.tooLarge)
             } catch {
@@ -134,7 +146,50 @@ final class Reader: Sendable {
 
     private func connect() throws(PostgresError) -> Connection {
         try Connection(
-            conninfo: conninfo, applicationName: "contactsd reader",
-            settings: [("jit", "off"), ("statement_timeout", "60s"), ("timezone", "UTC")])
+            conninfo: conninfo, applicationName: "contactsd \(name)", settings: Self.settings)
+    }
+
+    /// As on the lanes, every way but the index is switched off: the statements are written so that
+    /// only one index has the order which they ask for. A write does not wait long for a lock.
+    static let settings: [(String, String)] = [
+        ("jit", "off"),
+        ("enable_seqscan", "off"),
+        ("enable_bitmapscan", "off"),
+        ("enable_sort", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+        ("synchronous_commit", "on"),
+        ("statement_timeout", "60s"),
+        ("lock_timeout", "5s"),
+        ("idle_in_transaction_session_timeout", "30s"),
+        ("timezone", "UTC"),
+    ]
+}
+
+extension Connection {
+    /// Runs statements as one transaction.
+    ///
+    /// - Parameter body: Its statements; `nil` rolls them back.
+    /// - Throws: `CommitBroken`, after which nothing is known; after any other error nothing was
+    ///   written.
+    func commit<Value>(_ body: (Connection) throws -> Value?) throws -> Value? {
+        try execute("BEGIN")
+        let value: Value?
+        do {
+            value = try body(self)
+        } catch {
+            try? execute("ROLLBACK")
+            throw error
+        }
+        guard let value else {
+            try execute("ROLLBACK")
+            return nil
+        }
+        do {
+            try execute("COMMIT")
+        } catch  where error.isConnectionLoss {
+            throw CommitBroken()
+        }
+        return value
     }
 }

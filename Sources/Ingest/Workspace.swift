@@ -65,16 +65,22 @@ package struct Workspace: Sendable, Hashable {
         return Workspace(id: id, uniqueBy: UniqueIdentifiers(rawValue: unique))
     }
 
+    /// How long events are kept in a workspace that does not say otherwise.
+    package static let usualEventRetention = Duration.seconds(7 * 86_400)
+
     /// Makes a workspace; `nil` if the name is taken.
     package static func create(
-        _ name: String, uniqueBy: UniqueIdentifiers, _ connection: Connection
+        _ name: String, uniqueBy: UniqueIdentifiers,
+        eventRetention: Duration = usualEventRetention, _ connection: Connection
     ) throws -> Workspace? {
         var parameters = Parameters()
         parameters.append(text: name)
         parameters.append(int16: uniqueBy.rawValue)
+        parameters.append(int64: eventRetention.components.seconds)
         let result = try connection.query(
             """
-            INSERT INTO workspaces (name, unique_by) VALUES ($1, $2)
+            INSERT INTO workspaces (name, unique_by, event_retention)
+            VALUES ($1, $2, $3 * interval '1 second')
             ON CONFLICT (name) DO NOTHING RETURNING id
             """, parameters)
         guard result.rowCount == 1, let id = result.int32(0, 0) else { return nil }

@@ -1,6 +1,6 @@
 // Builds a one-dimensional array parameter in binary. In: elements, as raw bytes. Out: the value
 // of one parameter, by `Parameters.append(_:)`. Pure, any thread. Reused: `removeAll` keeps the
-// memory, and an element costs a copy of its bytes, no allocation.
+// memory, and an element costs a copy of its bytes, no allocation. Also reads integers back.
 // Layout (array_recv in src/backend/utils/adt/arrayfuncs.c):
 //   int32 dimensions, int32 has-NULL flag, int32 element type, [int32 count, int32 lower bound],
 //   then per element: int32 byte count (-1: NULL), bytes
@@ -116,5 +116,19 @@ package struct BinaryArray: Sendable {
         BigEndian.append(Int32(elementCount), to: &bytes)
         BigEndian.append(Int32(1), to: &bytes)
         bytes.append(contentsOf: elements)
+    }
+
+    /// The elements of a `bigint[]` that a query gave.
+    static func int64s(_ bytes: UnsafeRawBufferPointer) -> [Int64] {
+        let elementStart = 20
+        let elementByteCount = 12
+        guard bytes.count >= elementStart else { return [] }
+        let kind = UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt32.self))
+        precondition(kind == Element.int64.rawValue, "the array is of another type")
+        let count = (bytes.count - elementStart) / elementByteCount
+        return (0..<count).map { index in
+            let start = elementStart + index * elementByteCount + 4
+            return Int64(bigEndian: bytes.loadUnaligned(fromByteOffset: start, as: Int64.self))
+        }
     }
 }

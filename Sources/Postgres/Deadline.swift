@@ -27,6 +27,26 @@ struct Deadline {
         }
     }
 
+    enum Ready {
+        case first
+        case second
+        case timeIsUp
+    }
+
+    /// Waits for input, or an error, on either of two descriptors; the first one goes before.
+    func wait(forInputOn first: CInt, or second: CInt) -> Ready {
+        var entries = [
+            pollfd(fd: first, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: second, events: Int16(POLLIN), revents: 0),
+        ]
+        while true {
+            let count = poll(&entries, 2, remainingMilliseconds)
+            if count > 0 { return entries[0].revents != 0 ? .first : .second }
+            if count < 0 && errno != EINTR { return .first }
+            if isOver { return .timeIsUp }
+        }
+    }
+
     /// Rounded up, so that the last wait does not spin.
     private var remainingMilliseconds: CInt {
         let remaining = max(nanoseconds - Self.now(), 0)

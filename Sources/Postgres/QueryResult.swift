@@ -62,6 +62,11 @@ package final class QueryResult {
         integer(row, column, UInt128.self)
     }
 
+    /// A `bigint[]` of one dimension without NULLs.
+    package func int64Array(_ row: Int, _ column: Int) -> [Int64]? {
+        field(row, column).map(BinaryArray.int64s)
+    }
+
     package func text(_ row: Int, _ column: Int) -> String? {
         field(row, column).map { String(decoding: $0, as: UTF8.self) }
     }

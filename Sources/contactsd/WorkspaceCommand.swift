@@ -1,4 +1,5 @@
-// `contactsd workspace`: workspaces, made beside a running server or without one.
+// `contactsd workspace`: workspaces, made, listed and changed beside a running server or without
+// one.
 
 import ArgumentParser
 import Ingest
@@ -7,14 +8,44 @@ import Postgres
 
 struct WorkspaceCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "workspace", abstract: "Manages workspaces.", subcommands: [Create.self])
+        commandName: "workspace", abstract: "Manages workspaces.",
+        subcommands: [Create.self, List.self, Set.self])
+
+    /// A change of what is unique reads and rewrites all contacts of the workspace.
+    private static let patience = Duration.seconds(24 * 3600)
+
+    /// Runs a command on the database, its schema up to date.
+    fileprivate static func run(
+        on database: DatabaseOptions, _ body: (Connection) throws -> Void
+    ) throws {
+        let logger = Log.make()
+        let opened = try database.openBriefly(logger)
+        defer { opened.cluster?.stop() }
+        try Migrate.migrate(opened.conninfo, logger)
+        let connection = try Connection(
+            conninfo: opened.conninfo, applicationName: "contactsd workspace")
+        defer { connection.close() }
+        connection.statementDeadline = patience
+        try body(connection)
+    }
+
+    fileprivate static func identifiers(_ list: String) throws -> UniqueIdentifiers {
+        guard !list.isEmpty else {
+            throw ValidationError("--unique: at least one identifier must be unique")
+        }
+        guard let identifiers = UniqueIdentifiers(list: list) else {
+            throw ValidationError(
+                "--unique: \"\(list)\" is not a list of email, phone and external_id")
+        }
+        return identifiers
+    }
 
     struct Create: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Makes a workspace.",
             discussion: """
-                Contacts can be matched by an identifier only if it is unique, and what is unique \
-                cannot be changed later.
+                Contacts can be matched by an identifier only if it is unique. "contactsd \
+                workspace set" changes it later.
                 """)
 
         @Argument(
@@ -23,6 +54,9 @@ struct WorkspaceCommand: ParsableCommand {
 
         @Option(help: "Which of email, phone and external_id are unique, separated by commas.")
         var unique = "email"
+
+        @Option(help: .eventRetention)
+        var eventRetention = RetentionArgument(Workspace.usualEventRetention)
 
         @OptionGroup var database: DatabaseOptions
 
@@ -34,26 +68,101 @@ struct WorkspaceCommand: ParsableCommand {
                     "the name travels as gRPC metadata: give 1 to 128 printable ASCII characters "
                         + "without spaces")
             }
-            guard UniqueIdentifiers(list: unique) != nil else {
-                throw ValidationError(
-                    "--unique: \"\(unique)\" is not a list of email, phone and external_id")
-            }
+            _ = try WorkspaceCommand.identifiers(unique)
         }
 
         func run() throws {
-            guard let identifiers = UniqueIdentifiers(list: unique) else { return }
-            let logger = Log.make()
-            let opened = try database.openBriefly(logger)
-            defer { opened.cluster?.stop() }
-            try Migrate.migrate(opened.conninfo, logger)
-            let connection = try Connection(
-                conninfo: opened.conninfo, applicationName: "contactsd workspace")
-            defer { connection.close() }
-            let workspace = try Workspace.create(name, uniqueBy: identifiers, connection)
-            guard let workspace else {
-                throw ValidationError("a workspace of the name \"\(name)\" exists")
+            let identifiers = try WorkspaceCommand.identifiers(unique)
+            try WorkspaceCommand.run(on: database) { connection in
+                let workspace = try Workspace.create(
+                    name, uniqueBy: identifiers, eventRetention: eventRetention.duration,
+                    connection)
+                guard let workspace else {
+                    throw ValidationError("a workspace of the name \"\(name)\" exists")
+                }
+                print("workspace \(name) has id \(workspace.id); unique: \(unique)")
             }
-            print("workspace \(name) has id \(workspace.id); unique: \(unique)")
         }
     }
+
+    struct List: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Lists all workspaces: id, name, what is unique, how long events are kept.")
+
+        @OptionGroup var database: DatabaseOptions
+
+        func run() throws {
+            try WorkspaceCommand.run(on: database) { connection in
+                let rows = try WorkspaceSettings.all(connection).map { workspace in
+                    [
+                        "\(workspace.id)", workspace.name, workspace.uniqueBy.list,
+                        RetentionArgument(workspace.eventRetention).text,
+                    ]
+                }
+                for line in Self.aligned([["id", "name", "unique", "event-retention"]] + rows) {
+                    print(line)
+                }
+            }
+        }
+
+        /// Columns as wide as their longest entry, two spaces apart.
+        private static func aligned(_ rows: [[String]]) -> [String] {
+            let widths = (rows.first ?? []).indices.map { column in
+                rows.map { $0[column].count }.max() ?? 0
+            }
+            return rows.map { row in
+                let padded = zip(row.dropLast(), widths).map { entry, width in
+                    entry + String(repeating: " ", count: width - entry.count)
+                }
+                return (padded + row.suffix(1)).joined(separator: "  ")
+            }
+        }
+    }
+
+    struct Set: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Changes a workspace, also one in use.",
+            discussion: """
+                What becomes unique must be so already; else nothing is changed. While it is \
+                checked, writes to the workspace wait.
+                """)
+
+        @Argument(help: "Its name.")
+        var name: String
+
+        @Option(help: "Which of email, phone and external_id are unique, separated by commas.")
+        var unique: String?
+
+        @Option(help: .eventRetention)
+        var eventRetention: RetentionArgument?
+
+        @OptionGroup var database: DatabaseOptions
+
+        func validate() throws {
+            guard unique != nil || eventRetention != nil else {
+                throw ValidationError("nothing to change: give --unique or --event-retention")
+            }
+            _ = try unique.map(WorkspaceCommand.identifiers)
+        }
+
+        func run() throws {
+            let identifiers = try unique.map(WorkspaceCommand.identifiers)
+            try WorkspaceCommand.run(on: database) { connection in
+                do {
+                    try WorkspaceSettings.change(
+                        name, uniqueBy: identifiers, eventRetention: eventRetention?.duration,
+                        connection)
+                } catch let error as SettingsError {
+                    throw ValidationError("workspace \"\(name)\": \(error)")
+                }
+                print("workspace \(name) is changed")
+            }
+        }
+    }
+}
+
+extension ArgumentHelp {
+    fileprivate static let eventRetention = ArgumentHelp(
+        "How long events are kept: a number and s, m, h or d, such as 12h; at least 1s.",
+        valueName: "duration")
 }

@@ -1,0 +1,98 @@
+// One ExportContacts call: a list or none in, pages of contacts out. Event loop thread; the queries
+// run on the reader's.
+//
+// A page is asked for when what was sent before is nearly read, so a reader that stalls holds one
+// page here and none in the database. A caller that is gone asks for no more.
+
+internal import Contacts
+internal import Ingest
+internal import NIOCore
+internal import RPC
+
+final class ExportContactsCall: CallHandler {
+    private let engine: IngestEngine
+    private let context: LoopContext
+    private var onlyMessage = OnlyMessage()
+    /// Where to go on; `nil` while a page is under way.
+    private var export: ContactExport?
+    private var isOver = false
+
+    init(engine: IngestEngine, context: LoopContext) {
+        self.engine = engine
+        self.context = context
+    }
+
+    func messagesAvailable(_ call: ServerCall) {
+        guard !isOver, let message = onlyMessage.take(from: call) else { return }
+        let listID: Int64
+        do throws(DecodeError) {
+            listID = try message.decode { bytes throws(DecodeError) in
+                try context.decoder.decodeExportContacts(bytes)
+            }
+        } catch {
+            return end(call, RPCStatus(error, message: "ExportContactsRequest"))
+        }
+        call.returnCredit(message.creditByteCount)
+        call.findWorkspace(engine) { found in
+            switch found {
+            case .success(let workspace): self.begin(listID, in: workspace, call)
+            case .failure(let status): self.end(call, status)
+            }
+        }
+    }
+
+    func writable(_ call: ServerCall) { goOn(call) }
+
+    /// An export may take long, so it does not hold the server up.
+    func draining(_ call: ServerCall) { end(call, .exportCutOff) }
+
+    func ended(_ call: ServerCall, by cause: CallEnd) { isOver = true }
+
+    private func begin(_ listID: Int64, in workspace: Workspace, _ call: ServerCall) {
+        guard !isOver else { return }
+        engine.beginExport(
+            listID, in: workspace,
+            completion: call.backOnLoop { result in
+                switch result {
+                case .success(.noList): self.end(call, .unknownList(listID))
+                case .success(.records(let records, let next)): self.send(records, next, call)
+                case .failure(let error): self.end(call, RPCStatus(error))
+                }
+            })
+    }
+
+    private func goOn(_ call: ServerCall) {
+        guard !isOver, let export, call.unsentByteCount <= ServerLimits.unsentBytes else { return }
+        self.export = nil
+        engine.nextPage(
+            of: export,
+            completion: call.backOnLoop { result in
+                switch result {
+                case .success(.noList): self.end(call, .exportedListGone)
+                case .success(.records(let records, let next)): self.send(records, next, call)
+                case .failure(.overloaded):
+                    self.export = export
+                    call.later(ServerLimits.overloadPause) { self.goOn(call) }
+                case .failure(let error): self.end(call, RPCStatus(error))
+                }
+            })
+    }
+
+    private func send(_ records: [ContactRecord], _ next: ContactExport?, _ call: ServerCall) {
+        guard !isOver else { return }
+        if !records.isEmpty {
+            context.encoder.reset()
+            call.send(context.encoder.exportContacts(records))
+        }
+        guard let next else { return end(call, .ok) }
+        export = next
+        goOn(call)
+    }
+
+    private func end(_ call: ServerCall, _ status: RPCStatus) {
+        guard !isOver else { return }
+        isOver = true
+        export = nil
+        call.finish(status)
+    }
+}
