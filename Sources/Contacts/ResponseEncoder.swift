@@ -146,7 +146,7 @@ package final class ResponseEncoder {
         return response
     }
 
-    private func makeSummary(
+    func makeSummary(
         _ summary: UpsertSummary
     ) -> UnsafeMutablePointer<Contacts__V1__BulkUpsertSummary>? {
         let message = builder.make(

@@ -42,9 +42,9 @@ public enum ResultMode: UInt8, Sendable, CaseIterable {
 
 /// How large the labels of an import may be: notes for people and tools, not data.
 package enum LabelLimits {
-    package static let count = 64
-    package static let nameBytes = 128
-    package static let valueBytes = 1024
+    package static let count = 32
+    package static let nameBytes = 64
+    package static let valueBytes = 256
 }
 
 /// The options of one import.

@@ -33,6 +33,8 @@ struct Router: CallRouter {
             return BulkUpsertCall(engine: engine, budget: budget, context: context())
         case "UpsertContacts":
             return UpsertContactsCall(engine: engine, budget: budget, context: context())
+        case "GetImport": return ImportsCall(.get, engine: engine, context: context())
+        case "ListImports": return ImportsCall(.list, engine: engine, context: context())
         case "GetContacts": return GetContactsCall(engine: engine, context: context())
         case "CreateList": return ListsCall(.create, engine: engine, context: context())
         case "ListLists": return ListsCall(.list, engine: engine, context: context())

@@ -109,6 +109,14 @@ extension RPCStatus {
         }
     }
 
+    static func unknownImport(_ importID: String) -> RPCStatus {
+        RPCStatus(
+            .notFound, "import_id: the workspace has no import \(importID.prefix(128))")
+    }
+
+    static let wrongPageToken = RPCStatus(
+        .invalidArgument, "page_token: it is none that this server gave; begin without one")
+
     static func tooManyDryRuns(_ limit: Int) -> RPCStatus {
         RPCStatus(
             .resourceExhausted,

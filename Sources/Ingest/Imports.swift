@@ -164,10 +164,10 @@ enum Imports {
     /// - Parameter after: The last import of the page before.
     static func list(
         _ count: Int, after: ImportPlace?, in workspace: Workspace, _ connection: Connection
-    ) throws -> [Import] {
+    ) throws -> ImportList {
         var parameters = Parameters()
         parameters.append(int32: workspace.id)
-        parameters.append(int64: Int64(count))
+        parameters.append(int64: Int64(count) + 1)
         parameters.append(timestamptz: after?.createdAt ?? .max)
         parameters.append(text: after?.importID ?? "")
         let found = try connection.query(
@@ -176,7 +176,14 @@ enum Imports {
             WHERE workspace_id = $1 AND (created_at, id) < ($3, $4)
             ORDER BY created_at DESC, id DESC LIMIT $2
             """, parameters)
-        return try (0..<found.rowCount).map { try read(found, $0, workspace, connection) }
+        var list = ImportList()
+        var byteCount = 0
+        for row in 0..<min(found.rowCount, count) where byteCount < ImportList.byteLimit {
+            byteCount += found.byteCount(row, 1) + ImportList.otherByteCount
+            list.imports.append(try read(found, row, workspace, connection))
+        }
+        list.hasMore = list.imports.count < found.rowCount
+        return list
     }
 
     /// A call is alive as long as its server holds the lock named by it.
@@ -206,6 +213,17 @@ enum Imports {
             createdAt: Timestamp(microseconds: found.int64(row, 4) ?? 0),
             updatedAt: Timestamp(microseconds: found.int64(row, 5) ?? 0))
     }
+}
+
+/// A page of imports.
+package struct ImportList: Sendable {
+    package fileprivate(set) var imports: [Import] = []
+    package fileprivate(set) var hasMore = false
+
+    /// gRPC clients take messages of 4 MiB; a page ends early before it gets there.
+    fileprivate static let byteLimit = 2 * 1024 * 1024
+    /// What an import has beside its options: its name, counts, times.
+    fileprivate static let otherByteCount = 1024
 }
 
 /// Where a page of imports ended.

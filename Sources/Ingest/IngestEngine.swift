@@ -130,7 +130,7 @@ package final class IngestEngine: Sendable {
     ) {
         let server = server
         let live = live
-        reader.read(
+        listWriter.read(
             {
                 let start = try Imports.start(options, in: workspace, server: server, $0)
                 if case .begun(let ledger, _) = start {
@@ -162,7 +162,7 @@ package final class IngestEngine: Sendable {
     /// A page of imports, the latest first.
     package func imports(
         _ count: Int, after place: ImportPlace?, in workspace: Workspace,
-        completion: @escaping @Sendable (Result<[Import], ReaderError>) -> Void
+        completion: @escaping @Sendable (Result<ImportList, ReaderError>) -> Void
     ) {
         reader.read(
             { try Imports.list(count, after: place, in: workspace, $0) }, completion: completion)
