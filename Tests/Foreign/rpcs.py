@@ -5,7 +5,6 @@ import itertools
 from harness import field, metadata, upsert
 from stubs import pb
 
-
 _count = itertools.count()
 
 

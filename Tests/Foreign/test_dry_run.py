@@ -187,7 +187,7 @@ def test_option_validate_only_holds_no_lock_that_a_writer_waits_for(quiet, uniqu
 @pytest.mark.parametrize("unique", ["email", "email,phone,external_id"])
 def test_option_validate_only_waits_for_no_writer(quiet, unique):
     """contract: option `validate_only`; every row of the workspace is locked and changed by a
-    transaction that stays open, and new rows with keys of the dry run are in it too."""
+    transaction that stays open."""
     workspace = quiet.create_workspace(unique)
     contacts = [pb.Contact(email=f"{n}@wait.example", phone=f"+1617555{n:04}", name="old")
                 for n in range(100)]
