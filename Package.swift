@@ -121,7 +121,7 @@ let package = Package(
             name: "TestSupport", dependencies: ["Postgres"], path: "Tests/TestSupport",
             swiftSettings: settings),
         .testTarget(
-            name: "ContactsTests", dependencies: ["Contacts", "TestSupport"],
+            name: "ContactsTests", dependencies: ["Contacts", "CContactsProto", "TestSupport"],
             resources: [.copy("Vectors")], swiftSettings: settings),
         .testTarget(
             name: "HTTP2Tests",
