@@ -153,6 +153,14 @@ let package = Package(
             ],
             swiftSettings: settings),
         .testTarget(
+            name: "ContactsClientTests",
+            dependencies: [
+                "ContactsClient", "RPC", "HTTP2",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: settings),
+        .testTarget(
             name: "ContactsToolTests", dependencies: ["ContactsTool", "ContactsClient"],
             swiftSettings: settings),
         .testTarget(
