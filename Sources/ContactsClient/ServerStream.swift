@@ -85,7 +85,7 @@ final class StreamReading<Batch: Sendable>: Sendable {
         do {
             // An arena is a few hundred kilobytes of memory that is not touched until it is used.
             let decoder = ResponseDecoder()
-            return try message.bytes.withUnsafeReadableBytes { try decode(decoder, $0) }
+            return try message.bytes.withUnsafeBytes { try decode(decoder, $0) }
         } catch {
             eventLoop.execute { exchange.value.cancel() }
             throw ClientError.malformed
@@ -95,24 +95,19 @@ final class StreamReading<Batch: Sendable>: Sendable {
 
 /// A message that no task has taken.
 struct WaitingMessage: Sendable {
-    var bytes: ByteBuffer
+    /// A copy: a slice would hold on to the whole buffer that it came in.
+    var bytes: [UInt8]
     var creditByteCount: Int
 }
 
 struct StreamFields: Sendable {
+    /// At most a window of them, for their credit is out.
     var messages: Deque<WaitingMessage> = []
     /// How the call ended; `.some(nil)` is OK.
     var end: ClientError??
 }
 
 typealias StreamState = SharedState<StreamFields>
-
-extension SharedState where Fields == StreamFields {
-    /// Messages kept for a reader; small ones each hold on to the buffer that they came in.
-    static var messageLimit: Int { 16 }
-
-    var takesMore: Bool { read { $0.messages.count < Self.messageLimit } }
-}
 
 /// One call on the event loop.
 final class StreamExchange: ClientCallHandler {
@@ -127,24 +122,20 @@ final class StreamExchange: ClientCallHandler {
     }
 
     /// A task has taken messages of so many bytes.
-    func taken(_ byteCount: Int) {
-        call?.returnCredit(byteCount)
-        pull()
-    }
+    func taken(_ byteCount: Int) { call?.returnCredit(byteCount) }
 
     func cancel() { call?.cancel() }
 
-    private func pull() {
-        while state.takesMore, let message = call?.nextMessage() {
+    func started(_ call: ClientCall, metadata: Headers) {}
+
+    func messagesAvailable(_ call: ClientCall) {
+        while let message = call.nextMessage() {
             let waiting = WaitingMessage(
-                bytes: message.bytes, creditByteCount: message.creditByteCount)
+                bytes: Array(message.bytes.readableBytesView),
+                creditByteCount: message.creditByteCount)
             state.change { $0.messages.append(waiting) }
         }
     }
-
-    func started(_ call: ClientCall, metadata: Headers) {}
-
-    func messagesAvailable(_ call: ClientCall) { pull() }
 
     func writable(_ call: ClientCall) {}
 

@@ -23,8 +23,8 @@ package final class ExportFile: Sendable {
     private let isOver = Atomic(false)
     private let queue = DispatchQueue(label: "contacts.export")
 
-    /// Opens the file. To be called before anything else is opened: a standard output that was
-    /// closed lends its number to the next file.
+    /// Opens the file. To be called before the connection is: a standard output that was closed
+    /// lends its number to whatever is opened next.
     package init(path: String) throws(FileError) {
         // A reader that goes away is an error of the write, not the end of the process.
         signal(SIGPIPE, SIG_IGN)
@@ -32,8 +32,10 @@ package final class ExportFile: Sendable {
         guard path != "-" else {
             rename = nil
             descriptor = STDOUT_FILENO
-            isRegular = Self.kind(of: descriptor) == S_IFREG
-            try check(fcntl(descriptor, F_GETFD) >= 0)
+            // Swift's own event queues, which are there already, are files of no kind.
+            let kind = Self.kind(of: descriptor)
+            isRegular = kind == S_IFREG
+            if kind == 0 { throw FileError(path: name, action: "write", code: EBADF) }
             return
         }
         // A link stays a link.

@@ -30,7 +30,7 @@ struct ExportCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Only the contacts of this list.", valueName: "id"))
     var list: Int64?
 
-    @Flag(help: "Writes ids too.")
+    @Flag(name: .customLong("with-ids"), help: "Writes ids too.")
     var withIDs = false
 
     @Option(
