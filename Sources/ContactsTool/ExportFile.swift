@@ -61,9 +61,7 @@ package final class ExportFile: Sendable {
     }
 
     deinit {
-        guard !isOver.load(ordering: .relaxed), descriptor > STDOUT_FILENO else { return }
-        close(descriptor)
-        if let rename { unlink(rename.from) }
+        discard()
     }
 
     /// Ends the writing because the caller's user wants so.
@@ -83,7 +81,15 @@ package final class ExportFile: Sendable {
         }
     }
 
-    /// Says that the file is whole. Without this call nothing is left of it.
+    /// Says that the file will not be whole: nothing is left of it. After `finish` it does nothing.
+    package func discard() {
+        guard !isOver.exchange(true, ordering: .relaxed), descriptor > STDOUT_FILENO
+        else { return }
+        close(descriptor)
+        if let rename { unlink(rename.from) }
+    }
+
+    /// Says that the file is whole.
     package func finish() throws {
         guard !isOver.exchange(true, ordering: .relaxed), let rename else { return }
         do {

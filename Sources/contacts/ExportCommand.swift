@@ -47,17 +47,18 @@ struct ExportCommand: AsyncParsableCommand {
             // Before the connection, see there.
             let file = try ExportFile(path: output)
             let exporter = Exporter(options: options)
-            let client = try await ContactsClient.connect(configuration)
-            let work = Task { try await exporter.run(client: client, file: file) }
+            let work = Task {
+                let client = try await ContactsClient.connect(configuration)
+                try await exporter.run(client: client, file: file)
+                await client.close()
+            }
             let interrupt = Interrupt {
                 file.interrupt()
                 work.cancel()
             }
             defer { interrupt.cancel() }
             let result = await reporting(exporter) { await work.result }
-            await client.close()
-            Terminal.note(exporter.summary)
-            try finish(result, file)
+            try finish(result, exporter, file)
         } catch let code as ExitCode {
             throw code
         } catch {
@@ -76,7 +77,13 @@ struct ExportCommand: AsyncParsableCommand {
         return value
     }
 
-    private func finish(_ result: Result<Void, any Error>, _ file: ExportFile) throws {
+    private func finish(
+        _ result: Result<Void, any Error>, _ exporter: Exporter, _ file: ExportFile
+    ) throws {
+        file.discard()
+        if exporter.progress().rows > 0 || (try? result.get()) != nil {
+            Terminal.note(exporter.summary)
+        }
         guard case .failure(let error) = result else { return }
         Terminal.note(
             output == "-" ? "the output is not whole\n" : "\(output) was not written\n")
