@@ -246,18 +246,3 @@ def test_health(fake):
     assert ask() == ("NOT_SERVING\n", 1)
     fake.server.stop(None).wait()
     assert ask() == ("", 69)
-
-
-@pytest.mark.parametrize("flags, words", [
-    (("--import-id", "a", "--streams", "2"), "--import-id"), (("--import-id", ""), "--import-id"),
-    (("--label", "a"), "--label"), (("--label", "=a"), "--label"),
-    (("--max-failures", "0"), "--max-failures"), (("--existence", "never"), "--existence"),
-    (("--list", "x"), "--list"),
-])
-def test_import_refuses_flags(flags, words, tmp_path):
-    path = tmp_path / "a.csv"
-    path.write_text("email\n")
-    done = subprocess.run(
-        [CONTACTS, "import", str(path), *flags], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 64
-    assert words in done.stderr
