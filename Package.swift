@@ -121,7 +121,7 @@ let package = Package(
             name: "TestSupport", dependencies: ["Postgres"], path: "Tests/TestSupport",
             swiftSettings: settings),
         .testTarget(
-            name: "ContactsTests", dependencies: ["Contacts", "TestSupport"],
+            name: "ContactsTests", dependencies: ["Contacts", "CContactsProto", "TestSupport"],
             resources: [.copy("Vectors")], swiftSettings: settings),
         .testTarget(
             name: "HTTP2Tests",
@@ -150,6 +150,14 @@ let package = Package(
                 "Ingest", "Contacts", "Postgres", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "ContactsClientTests",
+            dependencies: [
+                "ContactsClient", "RPC", "HTTP2",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: settings),
         .testTarget(

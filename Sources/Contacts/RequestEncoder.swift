@@ -89,7 +89,7 @@ public struct RequestEncoder: Sendable {
     }
 
     /// Enough for one contact of usual size; a larger one adds blocks.
-    private static let arenaByteCount = 4096
+    static let arenaByteCount = 4096
 
     private static let optionsTag: UInt8 = 1 << 3 | 2
     private static let contactsTag: UInt8 = 3 << 3 | 2
@@ -113,7 +113,7 @@ public struct RequestEncoder: Sendable {
         bytes.append(UInt8(rest))
     }
 
-    private static func packedBytes(_ message: PackedMessage) -> [UInt8] {
+    static func packedBytes(_ message: PackedMessage) -> [UInt8] {
         [UInt8](unsafeUninitializedCapacity: message.byteCount) { buffer, count in
             count = message.write(to: UnsafeMutableRawBufferPointer(buffer))
         }

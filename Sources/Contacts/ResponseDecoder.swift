@@ -52,17 +52,12 @@ package final class ResponseDecoder {
         let response = try unpack(bytes, contacts__v1__get_contacts_response__unpack).pointee
         let entries = UnsafeBufferPointer(start: response.entries, count: response.n_entries)
         return entries.map { entry in
-            guard let record = entry?.pointee.record?.pointee, let contact = record.contact else {
-                return nil
-            }
-            return ContactRecord(
-                contact: Self.contact(contact.pointee),
-                createdAt: Self.timestamp(record.created_at),
-                updatedAt: Self.timestamp(record.updated_at))
+            entry?.pointee.record.flatMap(Self.record)
         }
     }
 
-    private func unpack<Message>(
+    /// The C message of the bytes; it lives until the next one.
+    func unpack<Message>(
         _ bytes: UnsafeRawBufferPointer,
         _ function: (
             UnsafeMutablePointer<ProtobufCAllocator>?, Int, UnsafePointer<UInt8>?
@@ -104,7 +99,7 @@ extension ResponseDecoder {
         return UpsertStarted(
             importID: started.import_id.text, resumed: started.resumed != 0,
             committedThrough: started.committed_through,
-            options: started.options.flatMap { try? RequestDecoder.options($0) } ?? UpsertOptions(),
+            options: options(started.options),
             limits: Limits(
                 maxMessageBytes: limits?.max_message_bytes ?? 0,
                 maxContactsPerMessage: limits?.max_contacts_per_message ?? 0,
@@ -114,7 +109,13 @@ extension ResponseDecoder {
                 maxUnacknowledgedContacts: limits?.max_unacknowledged_contacts ?? 0))
     }
 
-    private static func summary(_ message: Contacts__V1__BulkUpsertSummary) -> UpsertSummary {
+    static func options(
+        _ message: UnsafeMutablePointer<Contacts__V1__UpsertOptions>?
+    ) -> UpsertOptions {
+        message.flatMap { try? RequestDecoder.options($0) } ?? UpsertOptions()
+    }
+
+    static func summary(_ message: Contacts__V1__BulkUpsertSummary) -> UpsertSummary {
         var summary = UpsertSummary()
         summary.total = message.total
         summary.created = message.created
@@ -130,6 +131,18 @@ extension ResponseDecoder {
             summary.failedByReason[reason.key.text] = reason.value
         }
         return summary
+    }
+
+    /// `nil` when there is no contact in it.
+    static func record(
+        _ message: UnsafeMutablePointer<Contacts__V1__ContactRecord>
+    ) -> ContactRecord? {
+        let record = message.pointee
+        return record.contact.map { contact in
+            ContactRecord(
+                contact: self.contact(contact.pointee), createdAt: timestamp(record.created_at),
+                updatedAt: timestamp(record.updated_at))
+        }
     }
 
     private static func contact(_ message: Contacts__V1__Contact) -> Contact {
@@ -162,7 +175,7 @@ extension ResponseDecoder {
         return CustomField(field.name.text, value)
     }
 
-    private static func timestamp(
+    static func timestamp(
         _ message: UnsafeMutablePointer<Contacts__V1__Timestamp>?
     ) -> Timestamp {
         Timestamp(
@@ -171,5 +184,6 @@ extension ResponseDecoder {
 }
 
 extension ProtobufCBinaryData {
-    fileprivate var text: String { String(decoding: buffer, as: UTF8.self) }
+    /// What is not UTF-8 is replaced.
+    var text: String { String(decoding: buffer, as: UTF8.self) }
 }

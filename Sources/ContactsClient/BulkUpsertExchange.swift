@@ -8,7 +8,7 @@ internal import NIOCore
 internal import RPC
 
 final class BulkUpsertExchange: ClientCallHandler {
-    let state = UpsertState()
+    let state = UpsertState(UpsertFields())
     private let decoder = ResponseDecoder()
     private var call: ClientCall?
     private var sentByteCount = 0

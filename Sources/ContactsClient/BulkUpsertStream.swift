@@ -117,7 +117,7 @@ public final class BulkUpsertStream: Sendable {
 
     /// Waits for something; a task that is cancelled meanwhile cancels the call.
     private func waiting<Value: Sendable>(
-        _ attempt: @escaping @Sendable (inout UpsertState.Fields) -> Result<Value, ClientError>?
+        _ attempt: @escaping @Sendable (inout UpsertFields) -> Result<Value, ClientError>?
     ) async throws -> Value {
         let exchange = exchange
         return try await withTaskCancellationHandler {

@@ -21,6 +21,10 @@ public struct ClientError: Error, Sendable, Equatable, CustomStringConvertible {
         ClientError(RPCStatus(.unavailable, message))
     }
 
+    static var malformed: ClientError {
+        ClientError(RPCStatus(.internal, "the server's message is malformed"))
+    }
+
     public var description: String { "\(codeName): \(message)" }
 }
 

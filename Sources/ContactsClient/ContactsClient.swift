@@ -46,11 +46,11 @@ public final class ContactsClient: Sendable {
 
     /// How long a server may take to answer a new connection.
     private static let connectTimeout = TimeAmount.seconds(10)
-    private static let service = "/contacts.v1.ContactService/"
+    static let service = "/contacts.v1.ContactService/"
 
     private let channel: any Channel
-    private let connection: NIOLoopBound<ClientConnection>
-    private let metadata: Headers
+    let connection: NIOLoopBound<ClientConnection>
+    let metadata: Headers
 
     private init(
         channel: any Channel, connection: NIOLoopBound<ClientConnection>, workspace: String?
@@ -149,14 +149,18 @@ public final class ContactsClient: Sendable {
         try? await channel.closeFuture.get()
     }
 
-    private func unary(_ method: String, _ message: [UInt8]) async throws -> ByteBuffer {
+    func unary(_ method: String, _ message: [UInt8]) async throws -> ByteBuffer {
+        try await unary(path: Self.service + method, message)
+    }
+
+    func unary(path: String, _ message: [UInt8]) async throws -> ByteBuffer {
         let connection = connection
         let metadata = metadata
         let promise = channel.eventLoop.makePromise(of: ByteBuffer.self)
         do {
             try await onLoop {
                 let call = try connection.value.start(
-                    Self.service + method, metadata: metadata, handler: UnaryExchange(promise))
+                    path, metadata: metadata, handler: UnaryExchange(promise))
                 call.send(maxByteCount: message.count) { $0.writeBytes(message) }
                 call.halfClose()
             }
@@ -166,18 +170,18 @@ public final class ContactsClient: Sendable {
         return try await promise.futureResult.get()
     }
 
-    private func decoding<Value>(
+    func decoding<Value>(
         _ response: ByteBuffer, _ decode: (UnsafeRawBufferPointer) throws -> Value
     ) throws(ClientError) -> Value {
         do {
             return try response.withUnsafeReadableBytes(decode)
         } catch {
-            throw ClientError(RPCStatus(.internal, "the server's message is malformed"))
+            throw ClientError.malformed
         }
     }
 
     /// Runs something on the connection's loop; its status becomes the caller's error.
-    private func onLoop<Value: Sendable>(
+    func onLoop<Value: Sendable>(
         _ body: @escaping @Sendable () throws -> Value
     ) async throws -> Value {
         do {

@@ -33,7 +33,9 @@ extension ColumnMapping {
 
     /// The text of a cell: empty means clear, nil means leave.
     private func text(_ record: CSVRecord, _ index: Int) throws(RejectedRecord) -> String? {
-        if let bytes = record.plainBytes(index), bytes.allSatisfy(\.isBlank) {
+        if let bytes = record.plainBytes(index), bytes.allSatisfy(\.isBlank),
+            bytes.isEmpty || !keepsQuotedBlanks || !record.isQuoted(index)
+        {
             return emptyClears ? "" : nil
         }
         if let text = record.text(index) { return text }
@@ -84,6 +86,8 @@ extension Contact {
                 }
                 listIDs.append(list)
             }
+        case .fields:
+            if !text.isEmpty { fields += try JSONMapping.customFields(text, in: column) }
         }
     }
 }

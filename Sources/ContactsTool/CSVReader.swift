@@ -28,6 +28,12 @@ package struct CSVRecord: Sendable {
         return range.escaped ? nil : bytes[Int(range.start)..<Int(range.end)]
     }
 
+    /// Whether a field stands in quotes.
+    func isQuoted(_ index: Int) -> Bool {
+        let start = Int(ranges[index].start)
+        return start > 0 && bytes[start - 1] == ASCII.quote
+    }
+
     /// The text of a field; nil when it is not UTF-8.
     package func text(_ index: Int) -> String? {
         if let plain = plainBytes(index) { return String(utf8: plain.span) }

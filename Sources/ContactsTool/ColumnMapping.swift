@@ -8,6 +8,8 @@ package import ContactsClient
 package enum StandardField: String, Sendable, CaseIterable {
     case email, phone, externalID = "external_id", id, name, firstName = "first_name"
     case lastName = "last_name", listIDs = "list_ids"
+    /// All custom fields in one JSON object, as NDJSON has them.
+    case fields
 
     private static let names: [String: StandardField] = [
         "email": .email, "emailaddress": .email, "mail": .email, "emailid": .email,
@@ -26,6 +28,11 @@ package enum StandardField: String, Sendable, CaseIterable {
 
     /// The field that a header names, however it is written.
     package init?(header: String) {
+        // Only as it is written: many a table has a column "Fields" of something else.
+        if header == Self.fields.rawValue {
+            self = .fields
+            return
+        }
         guard let field = Self.names[Self.canonical(header)] else { return nil }
         self = field
     }
@@ -65,6 +72,10 @@ package struct ColumnMapping: Sendable, Equatable {
 
     package private(set) var columns: [Column]
     package let emptyClears: Bool
+    /// A cell that holds nothing but spaces is a text when it stands in quotes, and else as good as
+    /// empty. Only in files with a column `fields`, which `contacts export` writes: other programs
+    /// put quotes around every cell.
+    let keepsQuotedBlanks: Bool
 
     /// Decides on each column.
     package init(header: [String], options: MappingOptions) throws(FormatError) {
@@ -83,6 +94,7 @@ package struct ColumnMapping: Sendable, Equatable {
             let target = target ?? Self.target(header: name, taken: mapped, options.matchBy)
             return Column(header: name, target: target)
         }
+        keepsQuotedBlanks = columns.contains { $0.target == .standard(.fields) }
         try checkUnique()
         try checkKey(options.matchBy)
     }

@@ -31,6 +31,8 @@ package enum ErrorText {
     package static func status(_ error: any Error) -> Int32 {
         switch error {
         case is FormatError: ExitStatus.dataError
+        case is KnownImport: ExitStatus.usage
+        case is TooManyFailures: ExitStatus.someFailed
         case let error as FileError:
             error.action == "write" ? ExitStatus.cannotCreate : ExitStatus.noInput
         case let error as ClientError:

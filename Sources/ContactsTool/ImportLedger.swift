@@ -26,14 +26,16 @@ package final class ImportLedger: Sendable {
 
     private let window: Window
     private let totalBytes: Int?
+    private let maxFailures: UInt64
     private let start = ContinuousClock.now
     private let state: Mutex<State>
 
     package init(
         streams: Int, window: Window = Window(), totalBytes: Int?, header: [UInt8],
-        rejects: sending RejectsFile
+        rejects: sending RejectsFile, maxFailures: UInt64 = 0
     ) {
         self.window = window
+        self.maxFailures = maxFailures
         self.totalBytes = totalBytes
         state = Mutex(
             State(
@@ -128,11 +130,19 @@ package final class ImportLedger: Sendable {
     private func guarded(_ body: (inout State) throws -> Void) {
         let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
             do { try body(&state) } catch { state.failure = state.failure ?? error }
+            checkFailures(&state)
             guard state.failure != nil || !isFull(state) else { return nil }
             defer { state.waiter = nil }
             return state.waiter
         }
         waiter?.resume()
+    }
+
+    /// The server counts too, but only what was sent to it, and each stream for itself.
+    private func checkFailures(_ state: inout State) {
+        guard maxFailures > 0, state.failure == nil, state.report.failed >= maxFailures
+        else { return }
+        state.failure = TooManyFailures(limit: maxFailures)
     }
 
     private static func take(
@@ -150,6 +160,15 @@ package final class ImportLedger: Sendable {
             guard case .rejected(let record, let sequence, let rejection) = outcome else { return }
             try rejects.write(record, sequence: sequence, rejection, header: header)
         }
+    }
+}
+
+/// As many records as the caller allows have failed.
+package struct TooManyFailures: Error, CustomStringConvertible {
+    let limit: UInt64
+
+    package var description: String {
+        "\(limit) \(limit == 1 ? "record has" : "records have") failed, the most allowed"
     }
 }
 

@@ -20,6 +20,8 @@ package struct ImportReport: Sendable, Equatable {
     /// Read, but without an answer when the import ended.
     package var undecided = 0
     package var wasInterrupted = false
+    /// Nothing was stored: the counts say what would happen.
+    package var isDryRun = false
     /// The file of rejects, when there is one.
     package var rejectsPath: String?
     /// Why the import ended early.
@@ -60,11 +62,14 @@ package struct ImportReport: Sendable, Equatable {
 
     /// The table.
     package var text: String {
+        // So that nobody takes the counts of a dry run for what is there now.
+        let would = isDryRun ? "would be " : ""
         var rows = [
-            ("read", ProgressText.grouped(read)), ("created", ProgressText.grouped(created)),
-            ("updated", ProgressText.grouped(updated)),
-            ("unchanged", ProgressText.grouped(unchanged)),
-            ("failed", ProgressText.grouped(failed)),
+            ("read", ProgressText.grouped(read)),
+            (would + "created", ProgressText.grouped(created)),
+            (would + "updated", ProgressText.grouped(updated)),
+            (would + "unchanged", ProgressText.grouped(unchanged)),
+            (isDryRun ? "would fail" : "failed", ProgressText.grouped(failed)),
         ]
         if replayed > 0 { rows.append(("replayed", ProgressText.grouped(replayed))) }
         if undecided > 0 { rows.append(("undecided", ProgressText.grouped(undecided))) }
@@ -82,7 +87,9 @@ package struct ImportReport: Sendable, Equatable {
             text += "\nrejected records: \(rejectsPath)\nreasons: \(rejectsPath).reasons.ndjson\n"
             text += "mend the records and import that file\n"
         }
-        if wasInterrupted || failure != nil {
+        if isDryRun {
+            text += "\na dry run: nothing was stored\n"
+        } else if wasInterrupted || failure != nil {
             text += "\nstored or set aside: all up to line \(settledThroughLine) of the file; "
             text += "importing the file again changes nothing that is stored already\n"
         }
@@ -107,6 +114,7 @@ package struct ImportReport: Sendable, Equatable {
             writer.set("contacts_per_second", contactsPerSecond)
             writer.set("settled_through_line", settledThroughLine)
             writer.set("interrupted", wasInterrupted)
+            writer.set("dry_run", isDryRun)
             if let rejectsPath {
                 writer.set("rejects", rejectsPath)
             } else {

@@ -50,17 +50,19 @@ package struct Importer: Sendable {
             options.rejectsPath ?? RejectsFile.defaultPath(input: input.path, format: format)
         let ledger = ImportLedger(
             streams: options.streams, window: options.window, totalBytes: input.byteCount,
-            header: reader.header, rejects: RejectsFile(path: path))
+            header: reader.header, rejects: RejectsFile(path: path),
+            maxFailures: options.upsert.maxFailures)
         var streams: [BulkUpsertStream] = []
         for _ in 0..<options.streams { streams.append(try await client.bulkUpsert(options.upsert)) }
-        let limits = try await streams[0].started().limits
+        let started = try await streams[0].started()
+        // Its records would be counted from 1 and taken for those that it has stored already.
+        guard started.committedThrough == 0 else { throw KnownImport(started: started) }
+        let limits = started.limits
         watch(ledger)
         await withTaskGroup { group in
             for (index, stream) in streams.enumerated() {
                 group.addTask { [input] in
-                    await Self.takeResults(stream, index, ledger)
-                    // Nothing more can be sent, so a reader that waits for a pipe shall not.
-                    if ledger.failure != nil { input.stop() }
+                    await Self.takeResults(stream, index, ledger, input)
                 }
             }
             do { try await send(streams, limits, ledger) } catch { ledger.fail(error) }
@@ -68,19 +70,25 @@ package struct Importer: Sendable {
         }
         var report = ledger.finish()
         report.wasInterrupted = input.wasInterrupted
+        report.isDryRun = options.upsert.validateOnly
         let failure = ledger.failure
         report.failure = failure.map(ErrorText.text)
         return (report, failure)
     }
 
+    /// Once anything has failed nothing more is sent, so a reader that waits for a pipe shall not.
     private static func takeResults(
-        _ stream: BulkUpsertStream, _ index: Int, _ ledger: ImportLedger
+        _ stream: BulkUpsertStream, _ index: Int, _ ledger: ImportLedger, _ input: InputFile
     ) async {
         do {
-            for try await results in stream.results { ledger.settle(results, stream: index) }
+            for try await results in stream.results {
+                ledger.settle(results, stream: index)
+                if ledger.failure != nil { input.stop() }
+            }
             _ = try await stream.summary()
         } catch {
             ledger.fail(error)
+            input.stop()
         }
     }
 
@@ -126,6 +134,16 @@ package struct Importer: Sendable {
             }
             try reader.read(upTo: count, into: &records)
         }
+    }
+}
+
+/// The import that was named has stored contacts before.
+package struct KnownImport: Error, CustomStringConvertible {
+    let started: UpsertStarted
+
+    package var description: String {
+        "the import \(started.importID) has stored \(started.committedThrough) contacts already; "
+            + "choose another --import-id, or none: records that are stored come out unchanged"
     }
 }
 

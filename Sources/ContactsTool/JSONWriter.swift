@@ -103,22 +103,35 @@ package struct JSONWriter: Sendable {
     private mutating func string(_ text: String) {
         comma()
         bytes.append(ASCII.quote)
-        for byte in text.utf8 {
-            switch byte {
-            case ASCII.quote, ASCII.backslash:
-                bytes.append(ASCII.backslash)
-                bytes.append(byte)
-            case ASCII.lineFeed: bytes.append(contentsOf: "\\n".utf8)
-            case ASCII.carriageReturn: bytes.append(contentsOf: "\\r".utf8)
-            case ASCII.tab: bytes.append(contentsOf: "\\t".utf8)
-            case 0..<ASCII.space:
-                let digits = String(byte, radix: 16)
-                bytes.append(contentsOf: (byte < 16 ? "\\u000" : "\\u00").utf8)
-                bytes.append(contentsOf: digits.utf8)
-            default: bytes.append(byte)
+        var text = text
+        text.withUTF8 { utf8 in
+            // Most texts are one run without escapes.
+            var start = 0
+            for (index, byte) in utf8.enumerated() {
+                guard byte < ASCII.space || byte == ASCII.quote || byte == ASCII.backslash
+                else { continue }
+                bytes.append(contentsOf: utf8[start..<index])
+                escape(byte)
+                start = index + 1
             }
+            bytes.append(contentsOf: utf8[start...])
         }
         bytes.append(ASCII.quote)
         needsComma = true
+    }
+
+    private mutating func escape(_ byte: UInt8) {
+        switch byte {
+        case ASCII.quote, ASCII.backslash:
+            bytes.append(ASCII.backslash)
+            bytes.append(byte)
+        case ASCII.lineFeed: bytes.append(contentsOf: "\\n".utf8)
+        case ASCII.carriageReturn: bytes.append(contentsOf: "\\r".utf8)
+        case ASCII.tab: bytes.append(contentsOf: "\\t".utf8)
+        default:
+            let digits = String(byte, radix: 16)
+            bytes.append(contentsOf: (byte < 16 ? "\\u000" : "\\u00").utf8)
+            bytes.append(contentsOf: digits.utf8)
+        }
     }
 }

@@ -166,10 +166,7 @@ package struct JSONMapping: Sendable {
         } else if member.key == "list_ids" || member.key == "listIds" {
             contact.listIDs = try lists(member)
         } else if member.key == "fields" {
-            guard case .object(let fields) = member.value else {
-                throw refused("fields", "not an object of custom fields")
-            }
-            for field in fields { contact.fields.append(try custom(field)) }
+            contact.fields += try Self.customFields(member.value, in: member.key)
         } else if !Self.readOnly.contains(member.key) {
             try setUnknown(member, in: &contact)
         }
@@ -180,7 +177,7 @@ package struct JSONMapping: Sendable {
     ) throws(RejectedRecord) {
         switch unknownKeys {
         case .ignore: return
-        case .field: contact.fields.append(try custom(member))
+        case .field: contact.fields.append(try Self.custom(member))
         case .reject:
             throw RejectedRecord(
                 Rejection(
@@ -197,25 +194,53 @@ package struct JSONMapping: Sendable {
         case .integer(let number): return String(number)
         // As in the JSON form of protobuf, null is absent; clearing has to be asked for.
         case .null: return emptyClears ? "" : nil
-        default: throw refused(member.key, "not a text")
+        default: throw Self.refused(member.key, "not a text")
         }
     }
 
     private func lists(_ member: JSONValue.Member) throws(RejectedRecord) -> [Int64] {
         guard case .array(let elements) = member.value else {
-            throw refused(member.key, "not an array of list numbers")
+            throw Self.refused(member.key, "not an array of list numbers")
         }
         var lists: [Int64] = []
         for element in elements {
             guard case .integer(let list) = element else {
-                throw refused(member.key, "not an array of list numbers")
+                throw Self.refused(member.key, "not an array of list numbers")
             }
             lists.append(list)
         }
         return lists
     }
 
-    private func custom(_ member: JSONValue.Member) throws(RejectedRecord) -> CustomField {
+    /// The custom fields of a cell that holds a JSON object.
+    static func customFields(
+        _ text: String, in column: String
+    ) throws(RejectedRecord) -> [CustomField] {
+        let value: JSONValue
+        do throws(JSONFault) {
+            value = try JSONText.parse(Array(text.utf8))
+        } catch {
+            throw RejectedRecord(
+                Rejection(
+                    LocalReason.jsonInvalid, field: column,
+                    "byte \(error.offset + 1) of the cell: \(error.message)"))
+        }
+        return try customFields(value, in: column)
+    }
+
+    private static func customFields(
+        _ value: JSONValue, in key: String
+    ) throws(RejectedRecord) -> [CustomField] {
+        guard case .object(let members) = value else {
+            throw refused(key, "not an object of custom fields")
+        }
+        var fields: [CustomField] = []
+        fields.reserveCapacity(members.count)
+        for member in members { fields.append(try custom(member)) }
+        return fields
+    }
+
+    private static func custom(_ member: JSONValue.Member) throws(RejectedRecord) -> CustomField {
         switch member.value {
         case .string(let text): return CustomField(member.key, .string(text))
         case .integer(let number): return CustomField(member.key, .integer(number))
@@ -235,7 +260,7 @@ package struct JSONMapping: Sendable {
         }
     }
 
-    private func refused(_ field: String, _ message: String) -> RejectedRecord {
+    private static func refused(_ field: String, _ message: String) -> RejectedRecord {
         RejectedRecord(Rejection("FIELD_INVALID", field: field, message))
     }
 }

@@ -4,7 +4,8 @@
 package struct ProgressSnapshot: Sendable, Equatable {
     /// Records that are decided.
     package var rows = 0
-    package var failed = 0
+    /// nil where nothing can fail.
+    package var failed: Int? = 0
     /// Bytes of the file that are decided.
     package var bytes = 0
     /// The file's length; nil for a pipe.
@@ -35,8 +36,9 @@ package enum ProgressText {
     package static func plain(_ progress: ProgressSnapshot) -> String {
         var parts = [
             "\(duration(progress.seconds))", "\(grouped(progress.rows)) rows",
-            "\(grouped(Int(progress.rowsPerSecond))) rows/s", "\(grouped(progress.failed)) failed",
+            "\(grouped(Int(progress.rowsPerSecond))) rows/s",
         ]
+        if let failed = progress.failed { parts.append("\(grouped(failed)) failed") }
         if let fraction = progress.fraction { parts.append("\(Int(fraction * 100)) %") }
         if let remaining = progress.remaining { parts.append("ETA \(duration(remaining))") }
         return "progress: " + parts.joined(separator: ", ")
@@ -47,7 +49,7 @@ package enum ProgressText {
         var parts = ["\(grouped(progress.rows)) rows"]
         if let fraction = progress.fraction { parts.insert("\(Int(fraction * 100)) %", at: 0) }
         let optional = [
-            progress.failed > 0 ? "\(grouped(progress.failed)) failed" : nil,
+            progress.failed.flatMap { $0 > 0 ? "\(grouped($0)) failed" : nil },
             progress.remaining.map { "ETA \(duration($0))" },
             "\(grouped(Int(progress.rowsPerSecond))) rows/s",
         ]

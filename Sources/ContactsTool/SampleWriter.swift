@@ -80,23 +80,9 @@ package struct SampleWriter: Sendable {
         if row.fault == .broken { bytes += ",one,two".utf8 }
     }
 
-    /// Quotes what has to be quoted.
     private mutating func appendCell(_ text: String?) {
         guard let text else { return }
-        let needsQuotes = text.utf8.contains {
-            $0 == ASCII.comma || $0 == ASCII.quote || $0 == ASCII.lineFeed
-                || $0 == ASCII.carriageReturn
-        }
-        guard needsQuotes else {
-            bytes += text.utf8
-            return
-        }
-        bytes.append(ASCII.quote)
-        for byte in text.utf8 {
-            if byte == ASCII.quote { bytes.append(byte) }
-            bytes.append(byte)
-        }
-        bytes.append(ASCII.quote)
+        CSVCell.append(text, to: &bytes)
     }
 
     private mutating func appendJSON(_ row: SampleRow) {
@@ -151,9 +137,12 @@ extension JSONWriter {
             }
         }
         guard !contact.fields.isEmpty else { return }
-        object("fields") { writer in
-            for field in contact.fields { writer.field(field) }
-        }
+        object("fields") { $0.fields(contact.fields) }
+    }
+
+    /// Custom fields with their kinds.
+    package mutating func fields(_ fields: [CustomField]) {
+        for field in fields { self.field(field) }
     }
 
     private mutating func field(_ field: CustomField) {

@@ -10,15 +10,16 @@ import Foundation
 struct ContactsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "contacts",
-        abstract: "Imports, reads and load-tests contacts.",
+        abstract: "Imports, exports, reads and load-tests contacts.",
         discussion: """
-            Exit codes: 0 all is well; 1 some contacts failed or were not found; 64 usage; \
-            65 the file cannot be read as its format; 66 no such file; 69 the server is not \
+            Exit codes: 0 all is well; 1 some contacts failed or were not found, \
+            or the server is not serving; 64 usage; 65 the file cannot be read as its format; 66 no such file; 69 the server is not \
             available; 70 any other error; 73 a file cannot be written; 130 interrupted.
             """,
         version: "0.1.0",
         subcommands: [
-            ImportCommand.self, GetCommand.self, LoadCommand.self, SampleCommand.self,
+            ImportCommand.self, ExportCommand.self, GetCommand.self, HealthCommand.self,
+            LoadCommand.self, SampleCommand.self,
         ])
 }
 

@@ -34,7 +34,10 @@ struct ImportCommand: AsyncParsableCommand {
         discussion: """
             CSV: the first line names the columns. Names such as "E-Mail", "Phone Number" or \
             "first_name" are known in any spelling; every other column becomes a custom field, \
-            typed by a suffix: age:integer, score:number, active:boolean, joined:timestamp.
+            typed by a suffix: age:integer, score:number, active:boolean, joined:timestamp. The \
+            column "fields" holds custom fields in one JSON object, as in NDJSON; that is how \
+            contacts export writes them. In a file with that column a cell of spaces in quotes is \
+            a text, and not as good as empty.
 
             NDJSON: one object a line with the keys email, phone, external_id, id, name, \
             first_name, last_name, list_ids and fields (an object of custom fields; a time is \
@@ -58,6 +61,8 @@ struct ImportCommand: AsyncParsableCommand {
 
     @Option(help: "merge keeps the fields that a record leaves out, replace clears them.")
     var mode = Mode.merge
+
+    @OptionGroup var upsert: UpsertFlags
 
     @Option(
         help: """
@@ -104,6 +109,11 @@ struct ImportCommand: AsyncParsableCommand {
         guard streams > 0, chunk > 0 else {
             throw ValidationError("--streams and --chunk have to be at least 1")
         }
+        if streams > 1, upsert.importID != nil {
+            throw ValidationError(
+                "--import-id names one call and its order; it does not go with --streams "
+                    + "\(streams)")
+        }
         if let rejects, path(rejects) == path(file) {
             throw ValidationError("--rejects names the file itself, which it would overwrite")
         }
@@ -120,7 +130,8 @@ struct ImportCommand: AsyncParsableCommand {
             let understood = try await importer.understand()
             Terminal.note(
                 "\(file): \(understood); matched by \(matchBy.rawValue), \(mode.rawValue), "
-                    + "to \(configuration.host):\(configuration.port)\n")
+                    + "to \(configuration.host):\(configuration.port)"
+                    + (upsert.dryRun ? "; a dry run, nothing is stored\n" : "\n"))
             let client = try await ContactsClient.connect(configuration)
             let (report, failure) = try await transfer(&importer, client)
             await client.close()
@@ -166,6 +177,7 @@ struct ImportCommand: AsyncParsableCommand {
         options.reading.mapping.ignore = ignore
         options.reading.mapping.emptyClears = emptyClears
         options.reading.mapping.matchBy = matchBy.matchBy
+        try upsert.apply(to: &options.upsert)
         options.upsert.matchBy = matchBy.matchBy
         options.upsert.writeMode = mode == .merge ? .merge : .replace
         options.upsert.defaultDialCode = dialCode ?? ""

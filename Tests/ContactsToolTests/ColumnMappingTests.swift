@@ -70,6 +70,58 @@ import Testing
                     fields: [CustomField("plan", .null), CustomField("age", .null)]))
     }
 
+    @Test func readsFieldsInOneColumn() throws {
+        let file = "email,fields,age:integer\na@x.io,\"{\"\"a\"\":5.0,\"\"z\"\":null}\",7\n"
+        #expect(
+            try Self.contact(file)
+                == Contact(
+                    email: "a@x.io",
+                    fields: [
+                        CustomField("a", .number(5)), CustomField("z", .null),
+                        CustomField("age", .integer(7)),
+                    ]))
+        for cell in ["", "  ", "\"\"", "{}"] {
+            #expect(try Self.contact("email,fields\na@x.io,\(cell)\n") == Contact(email: "a@x.io"))
+            let cleared = try Self.contact("email,fields\na@x.io,\(cell)\n") {
+                $0.emptyClears = true
+            }
+            #expect(cleared == Contact(email: "a@x.io"))
+        }
+    }
+
+    @Test(arguments: [
+        ("[]", "FIELD_INVALID"), ("5", "FIELD_INVALID"), ("x", "JSON_INVALID"),
+        ("{", "JSON_INVALID"), ("{\"\"a\"\":[1]}", "FIELD_INVALID"), ("{} {}", "JSON_INVALID"),
+    ])
+    func refusesFieldsThatAreNoObject(_ cell: String, _ reason: String) {
+        #expect(Self.rejection("email,fields\na@x.io,\"\(cell)\"\n")?.reason == reason)
+    }
+
+    @Test func otherColumnsOfThatNameStayTexts() throws {
+        #expect(
+            try Self.contact("email,Fields\na@x.io,12\n")
+                == Contact(email: "a@x.io", fields: [CustomField("Fields", .string("12"))]))
+        let mapped = try Self.contact("email,fields\na@x.io,12\n") {
+            $0.map = [("fields:string", "fields")]
+        }
+        #expect(mapped == Contact(email: "a@x.io", fields: [CustomField("fields", .string("12"))]))
+        let named = try Self.contact("email,more\na@x.io,{}\n") { $0.map = [("fields", "more")] }
+        #expect(named == Contact(email: "a@x.io"))
+    }
+
+    @Test func spacesInQuotesAreATextBesideFields() throws {
+        let row = "a@x.io,\"  \",  ,\"\"\n"
+        #expect(
+            try Self.contact("email,name,first_name,fields\n" + row)
+                == Contact(email: "a@x.io", name: "  "))
+        // Elsewhere they are what they have always been.
+        #expect(
+            try Self.contact("email,name,first_name,last_name\n" + row) == Contact(email: "a@x.io"))
+        #expect(
+            try Self.contact("name,email,fields\n\" \",a@x.io,\n")
+                == Contact(email: "a@x.io", name: " "))
+    }
+
     @Test func obeysMapAndIgnore() throws {
         let contact = try Self.contact("E-Mail,Work mail,Alter,Secret\na@x.io,b@x.io,7,s\n") {
             $0.map = [("email", "work_mail"), ("age:integer", "Alter")]

@@ -40,6 +40,31 @@ import Testing
         #expect(ledger.progress().bytes == 2)
     }
 
+    @Test(arguments: [(UInt64(0), false), (2, true), (3, true), (4, false)])
+    func asManyFailuresAsAllowedEndIt(_ limit: UInt64, _ ends: Bool) {
+        let path = FileManager.default.temporaryDirectory
+            .appendingPathComponent("contacts-ledger-\(UUID().uuidString)").path
+        defer {
+            try? FileManager.default.removeItem(atPath: path)
+            try? FileManager.default.removeItem(atPath: path + ".reasons.ndjson")
+        }
+        let ledger = ImportLedger(
+            streams: 2, totalBytes: nil, header: [], rejects: RejectsFile(path: path),
+            maxFailures: limit)
+        // One refused while reading, and one by the server on each of two streams.
+        let refused = (PendingRecord(line: 2, bytes: [0x61]), Optional(Rejection("X", "no")))
+        ledger.add([refused] + Self.records(3...3), stream: 0)
+        ledger.add(Self.records(4...5), stream: 1)
+        let error = ContactError(reasonText: "Y", field: "", message: "no")
+        let failed = ContactResult(sequence: 1, status: .failed, id: "", error: error)
+        #expect(ledger.failure == nil)
+        ledger.settle([failed], stream: 0)
+        ledger.settle([failed], stream: 1)
+        #expect((ledger.failure is TooManyFailures) == ends)
+        if let failure = ledger.failure { #expect(ErrorText.status(failure) == 1) }
+        #expect(ledger.finish().failed == 3)
+    }
+
     @Test func aFailureLetsTheReaderGo() async {
         let ledger = Self.ledger(records: 1)
         ledger.add(Self.records(2...2), stream: 0)

@@ -63,6 +63,20 @@ import Testing
         #expect(ProgressText.duration(3_725) == "1 h 2 min")
     }
 
+    @Test func aDryRunSaysThatNothingIsStored() {
+        var report = ImportReport()
+        report.read = 1
+        report.count(.stored(ContactResult(sequence: 1, status: .created, id: "x")))
+        #expect(!report.text.contains("would"))
+        report.isDryRun = true
+        report.failure = "broken off"
+        let lines = report.text.split(separator: "\n").map(String.init)
+        #expect(lines.contains("would be created      1"))
+        #expect(lines.last == "a dry run: nothing was stored")
+        #expect(!report.text.contains("stored or set aside"))
+        #expect(String(decoding: report.json, as: UTF8.self).contains("\"dry_run\":true"))
+    }
+
     @Test func importSummaries() throws {
         var report = ImportReport()
         report.read = 3
