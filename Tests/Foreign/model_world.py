@@ -94,6 +94,7 @@ class World:
         self.offset = 0
         self.contacts = 0
         self.round_number = 0
+        self.readings = 0
         if "lists" in HAS:
             for number in range(3):
                 made = self.stub.CreateList(
@@ -330,7 +331,8 @@ class World:
         name = sorted(self.model.unique)[0]
         options = pb.UpsertOptions(
             match_by=next(n for n, key in MATCH.items() if key == name and n), run_workflow=True)
-        last = pb.Contact(fields=[field("round", self.round_number)])
+        self.readings += 1
+        last = pb.Contact(fields=[field("reading", self.readings)])
         setattr(last, name, {"email": "last@model.example", "phone": "+16175559999"}.get(name, "last"))
         answer = self.stub.UpsertContacts(
             pb.UpsertContactsRequest(options=options, contacts=[last]), metadata=self.meta, timeout=60)
