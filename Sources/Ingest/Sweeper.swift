@@ -47,7 +47,8 @@ final class Sweeper: Sendable {
     /// A connection for each round: one that stays open for a minute's rest is of no use.
     private func sweep() throws {
         let connection = try Connection(
-            conninfo: conninfo, applicationName: "contactsd sweeper", settings: Reader.settings)
+            conninfo: conninfo, applicationName: "contactsd sweeper", settings: Reader.settings,
+            connectTimeoutSeconds: 5)
         defer { connection.close() }
         let lock = try connection.query("SELECT pg_try_advisory_lock(\(Self.lock))")
         guard lock.bool(0, 0) == true else { return }

@@ -111,9 +111,7 @@ class Server:
         name = name or f"w{next(self._numbers)}-{os.getpid()}"
         place = (["--database-url", self.database_url] if self.database_url
                  else ["--data-dir", self.data_dir])
-        done = subprocess.run(
-            [CONTACTSD, "workspace", "create", name, "--unique", unique, *place],
-            capture_output=True, text=True, timeout=60)
+        done = run([CONTACTSD, "workspace", "create", name, "--unique", unique, *place])
         assert done.returncode == 0, done.stderr
         return name
 
@@ -153,6 +151,11 @@ class Server:
         finally:
             if self.owns_directory:
                 shutil.rmtree(self.data_dir, ignore_errors=True)
+
+
+def run(command):
+    """Runs a program to its end."""
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
 def new_directory():

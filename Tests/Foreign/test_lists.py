@@ -1,142 +1,270 @@
-"""Contact lists and the export."""
+"""Contact lists: made, listed, deleted, and told with a contact."""
 
-import random
+import threading
+import time
 
 import grpc
 import pytest
 
-from harness import CREATED, UNCHANGED, bulk, failing, field, get, metadata, request, upsert
-from rpcs import create_list, delete_list, export, get_import, lists
+import harness
+from harness import failing, get, metadata
 from stubs import pb
+from tables import Tables
+from test_database import Cluster
+from wire import Connection, envelope, field
+
+LIST_LIMIT = 10_000
 
 
-def test_service_create_list_and_list_lists(stub, workspace_of):
-    """contract: services `CreateList`, `ListLists`."""
-    one, two = workspace_of(), workspace_of()
-    assert lists(stub, one) == []
-    made = [create_list(stub, one, name) for name in ("a", "Ünïcödé 李", "b")]
-    assert all(found.id > 0 and found.created_at.seconds for found in made)
-    assert len({found.id for found in made}) == 3
-    assert lists(stub, one) == sorted(made, key=lambda found: found.id)
-    assert lists(stub, two) == []
+def create(stub, name, workspace):
+    return stub.CreateList(
+        pb.CreateListRequest(name=name), metadata=metadata(workspace), timeout=30).list
+
+
+def lists(stub, workspace):
+    return list(stub.ListLists(
+        pb.ListListsRequest(), metadata=metadata(workspace), timeout=30).lists)
+
+
+def delete(stub, list_id, workspace, timeout=60):
+    return stub.DeleteList(
+        pb.DeleteListRequest(list_id=list_id), metadata=metadata(workspace), timeout=timeout)
+
+
+@pytest.fixture
+def tables(server, workspace):
+    with Tables(server, workspace) as tables:
+        yield tables
+
+
+def test_a_list_is_made_and_listed(stub, workspace):
+    before = time.time()
+    made = create(stub, "news", workspace)
+    assert made.id == 1 and made.name == "news"
+    assert before - 5 <= made.created_at.ToMicroseconds() / 1e6 <= time.time() + 5
+    assert lists(stub, workspace) == [made]
+
+
+def test_a_workspace_without_lists_has_none(stub, workspace):
+    assert lists(stub, workspace) == []
+
+
+def test_a_thousand_lists_come_in_the_order_of_their_ids(stub, workspace):
+    calls = [
+        stub.CreateList.future(
+            pb.CreateListRequest(name=f"list {999 - n}"), metadata=metadata(workspace), timeout=60)
+        for n in range(1000)]
+    made = {call.result().list.id: call.result().list for call in calls}
+    found = lists(stub, workspace)
+    assert [entry.id for entry in found] == sorted(made) == list(range(1, 1001))
+    assert all(entry == made[entry.id] for entry in found)
+
+
+@pytest.mark.parametrize("name", ["x", "x" * 255, "é" * 127, "李" * 85, " ", "\t x"])
+def test_a_name_within_the_limit_is_kept_as_it_is(stub, workspace, name):
+    create(stub, name, workspace)
+    assert [entry.name for entry in lists(stub, workspace)] == [name]
+
+
+@pytest.mark.parametrize("name", ["", "x" * 256, "é" * 128, "x\0", "\0"], ids=repr)
+def test_a_name_over_the_limit_is_an_invalid_argument(stub, workspace, name):
+    with failing(grpc.StatusCode.INVALID_ARGUMENT) as failure:
+        create(stub, name, workspace)
+    details = failure.error.details()
+    assert details.startswith("name:")
+    if "\0" not in name:
+        assert "255" in details and str(len(name.encode())) in details
+    assert lists(stub, workspace) == []
+
+
+def test_a_name_that_is_not_utf_8_is_an_invalid_argument(server):
+    with Connection(server) as wire:
+        answer = wire.call("CreateList", envelope(field(1, b"\xff\xfe")))
+        assert answer.status == 3
+
+
+def test_a_name_that_exists_is_told_and_takes_nothing(stub, workspace):
+    first = create(stub, "news", workspace)
     with failing(grpc.StatusCode.ALREADY_EXISTS):
-        create_list(stub, one, "a")
-    create_list(stub, two, "a")
-    assert len(lists(stub, one)) == 3
+        create(stub, "news", workspace)
+    assert lists(stub, workspace) == [first]
+    create(stub, "News", workspace)
 
 
-def test_service_create_list_needs_a_name(stub, workspace):
-    """contract: service `CreateList`; a bad argument."""
-    for name in ("", "a\0b"):
-        with failing(grpc.StatusCode.INVALID_ARGUMENT):
-            create_list(stub, workspace, name)
-
-
-def test_service_delete_list_keeps_its_contacts(server, stub, workspace):
-    """contract: service `DeleteList`."""
-    one, two = (create_list(stub, workspace, name).id for name in ("one", "two"))
-    upsert(stub, [pb.Contact(email="a@l.example"), pb.Contact(email="b@l.example")], workspace,
-           list_ids=[one, two])
-    delete_list(stub, workspace, one)
-    assert [found.id for found in lists(stub, workspace)] == [two]
-    assert len(server.rows(workspace)) == 2
-    assert server.query(
-        "SELECT count(*) FROM list_members WHERE list_id = %s AND workspace_id ="
-        " (SELECT id FROM workspaces WHERE name = %s)", one, workspace) == [(0,)]
-    entry = get(stub, {"email": "a@l.example"}, workspace=workspace)[0]
-    assert list(entry.record.contact.list_ids) == [two]
+def test_lists_belong_to_their_workspace(stub, workspace, workspace_of):
+    other = workspace_of()
+    made = create(stub, "news", workspace)
+    create(stub, "news", other)
     with failing(grpc.StatusCode.NOT_FOUND):
-        upsert(stub, [], workspace, list_ids=[one])
-    result = upsert(stub, [pb.Contact(email="a@l.example", list_ids=[one])], workspace).results[0]
-    assert result.error.reason == "LIST_UNKNOWN"
+        delete(stub, made.id + 1, workspace)
+    delete(stub, made.id, workspace)
+    assert [entry.name for entry in lists(stub, other)] == ["news"]
+
+
+def test_one_list_past_the_limit_is_refused_and_all_fit_into_a_message(stub, workspace, tables):
+    tables.run(
+        "INSERT INTO lists (workspace_id, id, name) SELECT %s, n, rpad(n || '-', 255, 'x')"
+        " FROM generate_series(1, %s) n", tables.id, LIST_LIMIT - 1)
+    tables.run("UPDATE workspaces SET last_list_id = %s WHERE id = %s", LIST_LIMIT - 1, tables.id)
+    last = create(stub, "last", workspace)
+    assert last.id == LIST_LIMIT
+    with failing(grpc.StatusCode.RESOURCE_EXHAUSTED) as failure:
+        create(stub, "one too many", workspace)
+    assert str(LIST_LIMIT) in failure.error.details()
+    assert len(lists(stub, workspace)) == LIST_LIMIT
+    delete(stub, 17, workspace)
+    assert create(stub, "room again", workspace).id > LIST_LIMIT
+
+
+@pytest.mark.parametrize("list_id", [0, -1, 1, 2**63 - 1, -(2**63)])
+def test_deleting_an_unknown_list_is_not_found(stub, workspace, list_id):
     with failing(grpc.StatusCode.NOT_FOUND):
-        delete_list(stub, workspace, one)
+        delete(stub, list_id, workspace)
+
+
+def test_a_deleted_list_is_not_found_again_and_its_id_is_never_given_again(stub, workspace):
+    made = create(stub, "news", workspace)
+    delete(stub, made.id, workspace)
     with failing(grpc.StatusCode.NOT_FOUND):
-        export(stub, workspace, one)
-    # A number is not given twice, and a name may be.
-    assert create_list(stub, workspace, "one").id not in (one, two)
+        delete(stub, made.id, workspace)
+    assert create(stub, "news", workspace).id > made.id
 
 
-def test_lists_of_another_workspace_are_unknown(stub, workspace_of):
-    """contract: rule `lists`; tenants do not see one another."""
-    one, two = workspace_of(), workspace_of()
-    for number in range(3):
-        create_list(stub, one, f"list {number}")
-    number = lists(stub, one)[-1].id
-    outcome = bulk(stub, [request([pb.Contact(email="a@l.example")], list_ids=[number])], two)
-    assert outcome.code == grpc.StatusCode.NOT_FOUND
-    result = upsert(stub, [pb.Contact(email="a@l.example", list_ids=[number])], two).results[0]
-    assert result.error.reason == "LIST_UNKNOWN"
-    for call in (export, delete_list):
-        with failing(grpc.StatusCode.NOT_FOUND):
-            call(stub, two, number)
-    assert len(lists(stub, one)) == 3
+def test_a_list_of_many_members_goes_as_a_whole_and_its_contacts_stay(
+        server, stub, workspace, tables):
+    kept, gone = create(stub, "kept", workspace), create(stub, "gone", workspace)
+    ids = tables.add_contacts(25_000)
+    tables.add_members(gone.id, ids)
+    tables.add_members(kept.id, ids[:100])
+    delete(stub, gone.id, workspace)
+    assert tables.members(gone.id) == 0
+    assert tables.members(kept.id) == 100
+    assert tables.one("SELECT count(*) FROM contacts WHERE workspace_id = %s", tables.id) == 25_000
 
 
-def test_an_unknown_list_of_the_import_leaves_no_import(stub, workspace):
-    """contract: option `list_ids`; NOT_FOUND before anything is written."""
-    number = create_list(stub, workspace).id
-    outcome = bulk(stub, [request(
-        [pb.Contact(email="a@l.example")], import_id="mine", list_ids=[number, number + 1])], workspace)
-    assert outcome.code == grpc.StatusCode.NOT_FOUND
-    with failing(grpc.StatusCode.NOT_FOUND):
-        get_import(stub, workspace, "mine")
-    assert export(stub, workspace) == []
+def test_look_ups_go_on_while_a_list_is_deleted(server, stub, workspace, tables):
+    gone = create(stub, "gone", workspace)
+    ids = tables.add_contacts(25_000)
+    tables.add_members(gone.id, ids)
+    deleting = stub.DeleteList.future(
+        pb.DeleteListRequest(list_id=gone.id), metadata=metadata(workspace), timeout=60)
+    longest = count = 0
+    while not deleting.done() or count == 0:
+        start = time.monotonic()
+        entry = get(stub, {"id": ids[count % 25_000]}, workspace=workspace)[0]
+        longest = max(longest, time.monotonic() - start)
+        assert entry.found and set(entry.record.contact.list_ids) <= {gone.id}
+        count += 1
+    deleting.result()
+    assert longest < 1
+    assert list(get(stub, {"id": ids[-1]}, workspace=workspace)[0].record.contact.list_ids) == []
 
 
-def test_service_export_contacts_tells_everything_in_order(stub, workspace):
-    """contract: service `ExportContacts`; a workspace or a list, in chunks, by id."""
-    choice = random.Random(3)
-    numbers = [create_list(stub, workspace, name).id for name in ("one", "two")]
-    contacts = [pb.Contact(
-        email=f"{n}@export.example", name=choice.choice(["", "Zoë"]), list_ids=choice.sample(
-            numbers, choice.randrange(3)),
-        fields=[field("n", n), field("f", float(n)), field("s", str(n)), field("b", n % 2 == 0),
-                field("t", timestamp_value={"seconds": n})]) for n in range(10_000)]
-    results = upsert(stub, contacts, workspace).results
-    assert {r.status for r in results} == {CREATED}
-    wanted = {}
-    for contact, result in zip(contacts, results):
-        contact.id = result.id
-        if not contact.name:
-            contact.ClearField("name")
-        wanted[result.id] = canonical(contact)
-    for number in [0, *numbers]:
-        records = export(stub, workspace, number)
-        assert [r.contact.id for r in records] == sorted(
-            id_ for id_, contact in wanted.items() if not number or number in contact.list_ids)
-        assert all(canonical(r.contact) == wanted[r.contact.id] for r in records)
-        assert all(r.created_at == r.updated_at and r.created_at.seconds for r in records)
-    # What an export tells can be sent again, by id.
-    again = upsert(stub, [r.contact for r in export(stub, workspace)], workspace,
-                   match_by=pb.MATCH_BY_ID, write_mode=pb.WRITE_MODE_REPLACE).results
-    assert {r.status for r in again} == {UNCHANGED}
+def test_deleting_waits_for_writers_that_hold_the_list(server, stub, workspace, tables):
+    made = create(stub, "news", workspace)
+    ids = tables.add_contacts(10)
+    with Tables(server, workspace) as writer:
+        with writer.connection.transaction():
+            writer.rows(
+                "SELECT id FROM lists WHERE workspace_id = %s AND id = %s FOR KEY SHARE",
+                writer.id, made.id)
+            writer.add_members(made.id, ids)
+            deleting = stub.DeleteList.future(
+                pb.DeleteListRequest(list_id=made.id), metadata=metadata(workspace), timeout=60)
+            time.sleep(0.3)
+            assert not deleting.done()
+            # Nobody else waits meanwhile.
+            assert get(stub, {"id": ids[0]}, workspace=workspace)[0].found
+        deleting.result()
+    assert tables.members(made.id) == 0
 
 
-def canonical(contact):
-    copy = pb.Contact()
-    copy.CopyFrom(contact)
-    del copy.fields[:], copy.list_ids[:]
-    copy.fields.extend(sorted(contact.fields, key=lambda f: f.name))
-    copy.list_ids.extend(sorted(contact.list_ids))
-    return copy
+def test_a_contact_tells_its_lists_in_order(stub, workspace, tables):
+    made = [create(stub, f"list {n}", workspace).id for n in range(12)]
+    ids = tables.add_contacts(3)
+    for list_id in reversed(made):
+        tables.add_members(list_id, ids[:1])
+    tables.add_members(made[3], ids[1:2])
+    tables.add_members(999, ids)  # no such list
+    keys = [{"id": ids[0]}, {"email": "n2@x.example"}, {"id": ids[2]}, {"id": ids[0]}]
+    entries = get(stub, *keys, workspace=workspace)
+    told = [list(entry.record.contact.list_ids) for entry in entries]
+    assert told == [made, [made[3]], [], made]
+    delete(stub, made[5], workspace)
+    assert list(get(stub, keys[0], workspace=workspace)[0].record.contact.list_ids) == \
+        made[:5] + made[6:]
 
 
-def test_service_export_contacts_of_nothing(stub, workspace):
-    """contract: service `ExportContacts`; an empty workspace, an empty list, an unknown one."""
-    number = create_list(stub, workspace).id
-    assert export(stub, workspace) == export(stub, workspace, number) == []
-    with failing(grpc.StatusCode.NOT_FOUND):
-        export(stub, workspace, number + 1)
-    with failing(grpc.StatusCode.NOT_FOUND):
-        export(stub, "no-such")
+def test_contacts_in_more_lists_than_an_answer_holds_are_refused(stub, workspace, tables):
+    tables.run(
+        "INSERT INTO lists (workspace_id, id, name) SELECT %s, n, n::text"
+        " FROM generate_series(1, 10000) n", tables.id)
+    ids = tables.add_contacts(100)
+    tables.run(
+        "INSERT INTO list_members (workspace_id, contact_id, list_id) SELECT %s, i, n"
+        " FROM unnest(%s::uuid[]) i, generate_series(1, 10000) n", tables.id, ids)
+    entry = get(stub, {"id": ids[0]}, workspace=workspace)[0]
+    assert list(entry.record.contact.list_ids) == list(range(1, 10_001))
+    with failing(grpc.StatusCode.RESOURCE_EXHAUSTED):
+        get(stub, *({"id": i} for i in ids), workspace=workspace)
+    call = stub.ExportContacts(
+        pb.ExportContactsRequest(), metadata=metadata(workspace), timeout=60)
+    pages = list(call)
+    records = [record for page in pages for record in page.records]
+    assert [record.contact.id for record in records] == ids
+    assert all(len(record.contact.list_ids) == 10_000 for record in records)
+    assert max(page.ByteSize() for page in pages) < 1024 * 1024
 
 
-@pytest.mark.parametrize("name", ["ListLists", "ListImports", "CreateList", "DeleteList", "GetImport"])
-def test_an_unknown_workspace_is_not_found_by_each_service(stub, name):
-    """contract: an unknown workspace in metadata is NOT_FOUND."""
-    message = getattr(pb, f"{name}Request")()
-    if name == "CreateList":
-        message.name = "x"
-    with failing(grpc.StatusCode.NOT_FOUND):
-        getattr(stub, name)(message, metadata=metadata("no-such"), timeout=60)
+def test_lists_are_made_once_by_many_at_once(stub, workspace):
+    calls = [stub.CreateList.future(
+        pb.CreateListRequest(name="the one"), metadata=metadata(workspace), timeout=30)
+        for _ in range(50)]
+    codes = [call.code() for call in calls if call.exception() or True]
+    assert codes.count(grpc.StatusCode.OK) == 1
+    assert codes.count(grpc.StatusCode.ALREADY_EXISTS) == 49
+
+
+@pytest.mark.parametrize("method", ["CreateList", "ListLists", "DeleteList", "ExportContacts",
+                                    "WatchEvents"])
+def test_garbage_is_an_invalid_argument_and_an_unknown_workspace_is_not_found(server, method):
+    with Connection(server) as wire:
+        answer = wire.call(method, envelope(b"\x0a\xff"))
+        assert answer.status == 3, answer
+        message = field(1, b"x") if method == "CreateList" else b""
+        answer = wire.call(method, envelope(message), headers=[("contacts-workspace", "nobody")])
+        assert answer.status == 5, answer
+
+
+def test_a_broken_connection_is_replaced_and_nothing_is_made_twice():
+    """Writers are cut off again and again: each call is done, or may be, never twice."""
+    cluster = Cluster()
+    server = harness.Server(database_url=cluster.url)
+    stop = threading.Event()
+
+    def cut():
+        while not stop.is_set():
+            server.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                         " WHERE application_name = 'contactsd list writer'")
+            time.sleep(0.02)
+
+    cutter = threading.Thread(target=cut)
+    try:
+        cutter.start()
+        unknown, made = [], []
+        for n in range(150):
+            try:
+                made.append(create(server.stub, f"list {n}", None).name)
+            except grpc.RpcError as error:
+                assert error.code() == grpc.StatusCode.UNAVAILABLE, error
+                assert "may have been made or not" in error.details()
+                unknown.append(f"list {n}")
+        stop.set()
+        cutter.join()
+        names = [entry.name for entry in lists(server.stub, None)]
+        assert len(names) == len(set(names))
+        assert set(made) <= set(names) <= set(made) | set(unknown)
+    finally:
+        stop.set()
+        server.close()
+        cluster.close()

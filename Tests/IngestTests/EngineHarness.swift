@@ -16,12 +16,12 @@ final class EngineHarness {
     private let decoder = RequestDecoder()
     private var ids = ContactIDGenerator()
 
-    init(lanes: Int = 2) throws {
+    init(lanes: Int = 2, sweepInterval: Duration = .seconds(60)) throws {
         database = try TestDatabase.create()
         connection = try database.connect()
         try Schema.migrate(connection)
         engine = IngestEngine(
-            conninfo: database.conninfo, laneCount: lanes,
+            conninfo: database.conninfo, laneCount: lanes, sweepInterval: sweepInterval,
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
