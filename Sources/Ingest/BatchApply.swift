@@ -58,10 +58,8 @@ extension UpsertBatch {
             retryable: races)
     }
 
-    /// The id of a slot's contact that may be told.
     private func id(of slot: Int32) -> ContactID {
-        let slot = slots[Int(slot)]
-        return slot.isImagined ? Self.noID : RowLayout.id(of: memory.base + slot.row)
+        RowLayout.id(of: memory.base + slots[Int(slot)].row)
     }
 
     private func unknownList(_ item: Item, _ plan: WritePlan) -> Int64? {
@@ -93,7 +91,7 @@ extension UpsertBatch {
         slots.append(
             Slot(
                 row: item.row, firstRow: item.row, workspace: plan.workspace, version: 0,
-                isNew: true, isImagined: isDryRun))
+                isNew: true))
         outcomes[index] = Outcome(status: .created, id: id(of: slot))
         note(.created, index, slot, plan)
     }
@@ -174,7 +172,6 @@ extension UpsertBatch {
         conflicting: ContactID? = nil, retryable: Bool = false
     ) {
         outcomes[index].status = .failed
-        let conflicting = conflicting == Self.noID ? nil : conflicting
         errors[index] = ContactError(
             reasonText: reason.rawValue, field: field, message: message, retryable: retryable,
             conflictingID: conflicting?.description ?? "")

@@ -109,7 +109,7 @@ final class ContactUpsert: BatchStore {
         let unique = identifier == .id ? "" : "AND unique_by & \(1 << identifier.rawValue) <> 0"
         let limit = RowLookUp.fieldsByteLimit
         return """
-            SELECT k.ord::int4, c.*\(isWhole ? ", \(lists(of: "c.id")), false" : "")
+            SELECT k.ord::int4, c.*\(isWhole ? ", \(lists(of: "c.id"))" : "")
             FROM unnest($2::\(type)[]) WITH ORDINALITY AS k (key, ord)
             CROSS JOIN LATERAL (
                 SELECT id, xmin, email, phone, external_id, name, first_name, last_name,

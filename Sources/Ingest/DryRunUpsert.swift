@@ -34,7 +34,7 @@ final class DryRunUpsert: BatchStore {
     }
 
     static let imagined = """
-        CREATE TEMPORARY TABLE imagined (LIKE contacts, lists bytea, is_new boolean);
+        CREATE TEMPORARY TABLE imagined (LIKE contacts, lists bytea);
         ALTER TABLE imagined DROP COLUMN created_at, DROP COLUMN updated_at;
         CREATE INDEX ON imagined (id);
         CREATE INDEX ON imagined (email);
@@ -59,11 +59,11 @@ final class DryRunUpsert: BatchStore {
             SELECT k.ord::int4, c.*
             FROM unnest($2::\(type)[]) WITH ORDINALITY AS k (key, ord)
             CROSS JOIN LATERAL (
-                (SELECT \(columns), lists, is_new FROM imagined
+                (SELECT \(columns), lists FROM imagined
                 WHERE \(column) >= k.key AND \(column) <= k.key
                 ORDER BY \(column) LIMIT 1)
                 UNION ALL
-                (SELECT \(columns), \(ContactUpsert.lists(of: "c.id")), false FROM contacts c
+                (SELECT \(columns), \(ContactUpsert.lists(of: "c.id")) FROM contacts c
                 WHERE workspace_id = $1 AND \(column) >= k.key AND \(column) <= k.key \(unique)
                     AND NOT EXISTS (SELECT FROM imagined i WHERE i.id = c.id OFFSET 0)
                 ORDER BY \(column) LIMIT 1)
@@ -107,7 +107,7 @@ final class DryRunUpsert: BatchStore {
         var copy = try connection.copyIn(
             """
             COPY imagined (workspace_id, id, unique_by, email, phone, external_id, name, \
-            first_name, last_name, fields, field_kinds, lists, is_new) FROM STDIN (FORMAT binary)
+            first_name, last_name, fields, field_kinds, lists) FROM STDIN (FORMAT binary)
             """)
         chunk.removeAll(keepingCapacity: true)
         chunk.append(contentsOf: CopyIn.header)
@@ -123,7 +123,6 @@ final class DryRunUpsert: BatchStore {
         let row = memory.base + slot.row
         let start = chunk.count
         chunk.append(contentsOf: UnsafeRawBufferPointer(start: row, count: RowView(row).byteCount))
-        chunk[start + 1] = UInt8(RowLayout.columnCount + 2)
-        chunk.append(contentsOf: [0, 0, 0, 1, slot.isImagined ? 1 : 0])
+        chunk[start + 1] = UInt8(RowLayout.columnCount + 1)
     }
 }

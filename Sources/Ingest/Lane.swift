@@ -21,7 +21,7 @@ struct Lane {
     let number: Int
     let logger: Logger
     private let connector: LaneConnector
-    private let batch: UpsertBatch
+    private let batch = UpsertBatch()
     private var works: [Work] = []
     private var open: LaneConnection?
     private var awaySince: ContinuousClock.Instant?
@@ -34,7 +34,6 @@ struct Lane {
         self.connector = connector
         self.number = number
         self.logger = logger
-        batch = UpsertBatch(isDryRun: connector.isDryRun)
     }
 
     /// A block of the batch, without its rows, which the batch has.

@@ -29,8 +29,7 @@ final class RowLookUp {
     ///
     /// - Parameter statement: The name and the text of the query for an identifier: $1 the
     ///   workspace, $2 the keys. Its columns: the key's place from 1, id, xmin, the six texts,
-    ///   fields, field_kinds; of whole contacts also created_at, the lists as a row has them, and
-    ///   whether a dry run made it.
+    ///   fields, field_kinds; of whole contacts also created_at and the lists as a row has them.
     func run(
         _ batch: UpsertBatch, statement: (Identifier) -> (name: String, sql: String)
     ) throws {
@@ -99,7 +98,6 @@ final class RowLookUp {
         slot.lacksFields = found.isNull(row, 9)
         if found.columnCount > 11 {
             slot.createdAt = found.int64(row, 11) ?? 0
-            slot.isImagined = found.bool(row, 13) ?? false
         }
         return slot
     }

@@ -35,8 +35,6 @@ final class UpsertBatch {
         /// PostgreSQL's xmin of the row looked up: it differs once another transaction wrote it.
         let version: UInt32
         let isNew: Bool
-        /// Made by a dry run, so that no id of it may be told.
-        var isImagined = false
         /// Microseconds since 2000; 0 for a new contact.
         var createdAt: Int64 = 0
         var isChanged = false
@@ -48,7 +46,7 @@ final class UpsertBatch {
 
     struct Outcome {
         var status: UpsertStatus
-        /// Zero when there is none to tell.
+        /// Zero when a contact that was decided before is not there.
         var id: ContactID
     }
 
@@ -64,8 +62,6 @@ final class UpsertBatch {
     static let noID = ContactID(high: 0, low: 0)
 
     let memory = WorkMemory()
-    /// Whether new contacts are only imagined.
-    let isDryRun: Bool
     var identifiers = IdentifierTable()
     private(set) var items: [Item] = []
     private(set) var plans: [WritePlan] = []
@@ -90,10 +86,6 @@ final class UpsertBatch {
     private(set) var isSingle = false
     /// Whether the lists and the age of contacts have to be looked up with them.
     private(set) var needsWholeContacts = false
-
-    init(isDryRun: Bool = false) {
-        self.isDryRun = isDryRun
-    }
 
     /// Gives memory back; the outcomes stay until the next load.
     func release() { memory.reset() }
