@@ -14,7 +14,7 @@ import grpc
 
 import model
 import model_explain
-from harness import bulk, failing, field, get, metadata, request, upsert
+from harness import bulk, failing, field, get, metadata
 from model import CREATED, FAILED, IDENTIFIERS, MATCH, UNCHANGED, UPDATED, Model
 from stubs import pb
 

@@ -54,6 +54,7 @@ def compare(server, workspace, contacts, **options):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_option_validate_only_predicts_a_large_import_and_leaves_no_trace(quiet):
     """contract: option `validate_only`; mixed new, existing, repeated and failing contacts."""
     workspace, choice = quiet.create_workspace(), random.Random(1)

@@ -7,7 +7,7 @@ import pytest
 import model_world
 from model import FAILED, UNCHANGED, Model
 from model_explain import explain
-from model_world import Pool, Stream, World
+from model_world import Pool, World
 from stubs import pb
 
 

@@ -19,7 +19,7 @@ SEED = os.environ.get("MODEL_SEED")
 SECONDS = int(os.environ.get("MODEL_SECONDS", "0"))
 LANES = [1, 2, 4, 7]
 ROUNDS = 6
-CI_SEEDS = range(24)
+CI_SEEDS = range(30)
 CI_CONTACTS = 10_000
 
 
@@ -53,6 +53,7 @@ def run(servers, seed):
     return world.contacts
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.skipif(bool(SEED or SECONDS), reason="other seeds are asked for")
 def test_random_imports_do_what_the_model_does(servers):
     contacts = sum(run(servers, seed) for seed in CI_SEEDS)
