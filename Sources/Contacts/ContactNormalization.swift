@@ -24,7 +24,7 @@ extension ContactRules {
         }
         let contact = WireContact(pointer: pointer)
         return texts(contact, into: &output)
-            ?? identifiers(contact, into: &output)
+            ?? identifiers(contact, into: &output).map { fieldTextFault(pointer) ?? $0 }
             ?? names(contact, into: &output)
             ?? fields(pointer, &fieldsEncoder, into: &output)
             ?? lists(pointer, into: &output)
@@ -151,6 +151,27 @@ extension ContactRules {
         encoder.finish(into: &output.bytes, kinds: &output.fieldKinds)
         output.fields = .init(start: start, end: output.bytes.count)
         output.removesFields = encoder.hasNulls
+        return nil
+    }
+
+    /// Custom fields come after identifiers, but not whether their texts are texts. Asked for only
+    /// when an identifier is at fault.
+    private func fieldTextFault(
+        _ contact: UnsafeMutablePointer<Contacts__V1__Contact>
+    ) -> ContactError? {
+        let fields = UnsafeBufferPointer(
+            start: contact.pointee.fields, count: contact.pointee.n_fields)
+        for (index, field) in fields.enumerated() {
+            guard let field = field?.pointee else { continue }
+            let isString =
+                field.value_case == CONTACTS__V1__CUSTOM_FIELD__VALUE_STRING_VALUE
+            let value = isString ? field.string_value.buffer : field.name.buffer
+            if let fault = TextRule.check(field.name.buffer.span, limit: .max)
+                ?? TextRule.check(value.span, limit: .max)
+            {
+                return ContactError(fault, "fields.\(index)")
+            }
+        }
         return nil
     }
 

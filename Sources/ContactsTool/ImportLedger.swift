@@ -129,13 +129,22 @@ package final class ImportLedger: Sendable {
 
     private func guarded(_ body: (inout State) throws -> Void) {
         let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
-            do { try body(&state) } catch { state.failure = state.failure ?? error }
+            do { try body(&state) } catch { state.failure = state.failure ?? understood(error) }
             checkFailures(&state)
             guard state.failure != nil || !isFull(state) else { return nil }
             defer { state.waiter = nil }
             return state.waiter
         }
         waiter?.resume()
+    }
+
+    /// A server that has counted to the limit ends its stream, maybe before its last answers are
+    /// counted here.
+    private func understood(_ error: any Error) -> any Error {
+        guard let status = error as? ClientError, status.codeName == "FAILED_PRECONDITION",
+            status.message.hasPrefix("max_failures:")
+        else { return error }
+        return TooManyFailures(limit: maxFailures)
     }
 
     /// The server counts too, but only what was sent to it, and each stream for itself.

@@ -22,12 +22,12 @@ extension UpsertBatch {
         guard !isDropped(item.work), !isRejected(index) else { return .done }
         let plan = plans[item.plan]
         let owner = identifiers[owner: item.entries[plan.key.rawValue]]
-        if item.isReplay {
-            outcomes[index] = Outcome(status: .replayed, id: owner >= 0 ? id(of: owner) : Self.noID)
-            return .done
-        }
         if item.mentions(RowBlock.listsBit), let list = unknownList(item, plan) {
             fail(index, .listUnknown, "list_ids", "the workspace has no list \(list)")
+            return .done
+        }
+        if item.isReplay {
+            outcomes[index] = Outcome(status: .replayed, id: owner >= 0 ? id(of: owner) : Self.noID)
             return .done
         }
         guard owner >= 0 else {

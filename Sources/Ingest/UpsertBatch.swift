@@ -168,7 +168,7 @@ final class UpsertBatch {
                 ColumnBytes(start: view.row + RowLayout.idOffset, count: 16), hash: item.keyHash,
                 workspaceID: plan.workspace.id, field: .id, in: memory)
         }
-        if item.mentions(RowBlock.listsBit), !item.isReplay {
+        if item.mentions(RowBlock.listsBit) {
             let lists = ListBytes(view.lists)
             for place in 0..<lists.count {
                 mentionedLists[plan.workspace.id, default: []].insert(lists[place])

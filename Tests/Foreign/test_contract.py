@@ -21,9 +21,9 @@ service BulkUpsert: stream::every_contact_of_a_long_stream_gets_one_result_and_a
 service UpsertContacts: unary::ten_thousand_contacts_are_answered_in_order_and_found_again
 service GetImport, ListImports: resume::service_get_import_and_list_imports
 service GetContacts: unary::contacts_are_found_by_each_identifier_in_any_notation_and_in_order
-service ExportContacts: lists::service_export_contacts_tells_everything_in_order lists::service_export_contacts_of_nothing
-service CreateList, ListLists: lists::service_create_list_and_list_lists
-service DeleteList: lists::service_delete_list_keeps_its_contacts
+service ExportContacts: services::service_export_contacts_tells_everything_in_order services::service_export_contacts_of_nothing
+service CreateList, ListLists: services::service_create_list_and_list_lists
+service DeleteList: services::service_delete_list_keeps_its_contacts
 service WatchEvents: events::eight_writers_and_a_watcher_that_dies_ten_times
 service Health: health::a_server_that_can_commit_is_serving
 
@@ -61,8 +61,8 @@ rule email: stream::the_rows_equal_what_was_sent rules::limit rules::reason
 rule phone: stream::the_rows_equal_what_was_sent rules::limit rules::reason
 rule text: rules::limit_of_names_is_the_published_one wire::text_that_is_not_utf8_fails_its_contact_alone rules::reason
 rule custom field: rules::limit fields::a_contact_of_a_hundred_kibibytes_is_taken_and_a_larger_one_fails_alone rules::reason
-rule lists, on a contact: rules::reason lists::lists_of_another_workspace_are_unknown
-rule lists, on the import: options::an_unknown_list_of_the_import_is_not_found_and_nothing_is_written lists::an_unknown_list_of_the_import_leaves_no_import
+rule lists, on a contact: rules::reason services::lists_of_another_workspace_are_unknown
+rule lists, on the import: options::an_unknown_list_of_the_import_is_not_found_and_nothing_is_written services::an_unknown_list_of_the_import_leaves_no_import
 rule other identifiers: options::an_identifier_that_another_contact_has_is_taken rules::reason
 rule match_by is unique: options::matching_by_what_is_not_unique_is_a_failed_precondition
 rule uniqueness is the workspace's: options::a_standard_identifier_that_is_not_unique_may_be_shared
@@ -97,7 +97,7 @@ point events: events::point_events_a_watcher_names_the_last_offset_and_then_wait
 point GetContacts: unary::contacts_are_found_by_each_identifier_in_any_notation_and_in_order
 point UpsertContacts: unary::a_key_that_comes_twice_is_applied_in_order resume::point_unary_a_repeated_call_with_an_import_id_answers_replayed
 point started.limits: stream::started_comes_first_and_tells_the_options_in_force_and_the_limits
-point workspaces: options::an_unknown_workspace_is_not_found lists::an_unknown_workspace_is_not_found_by_each_service
+point workspaces: options::an_unknown_workspace_is_not_found services::an_unknown_workspace_is_not_found_by_each_service
 point health: health::a_watcher_is_told_when_the_database_goes_and_comes_back health::a_database_that_is_read_only_is_not_served
 
 limit message 4 MiB: wire::a_message_of_exactly_the_limit_is_taken wire::the_header_of_a_message_over_the_limit_is_enough_to_exhaust_resources

@@ -1,6 +1,5 @@
-"""The options of an import, the identifiers that match, workspaces, and what is not there yet."""
+"""The options of an import, the identifiers that match, and workspaces."""
 
-import threading
 import time
 
 import grpc
@@ -10,35 +9,16 @@ from harness import (CREATED, FAILED, UNCHANGED, UPDATED, LiveCall, bulk, failin
                      metadata, request, upsert)
 from stubs import pb
 
-A_UUID = "0192f0c1-2345-7abc-8def-0123456789ab"
-
-NOT_YET = [
-    {"import_id": "mine"},
-    {"match_by": pb.MATCH_BY_ID},
-    {"run_workflow": True},
-    {"validate_only": True},
-    {"labels": {"a": "b"}},
-]
-
-
-@pytest.mark.parametrize("options", NOT_YET, ids=lambda o: next(iter(o)))
-def test_an_option_that_is_not_there_yet_is_unimplemented_and_nothing_is_written(
-        server, stub, workspace, options):
-    contact = pb.Contact(email="a@options.example")
-    outcome = bulk(stub, [request([contact], **options), request([contact])], workspace)
-    assert outcome.code == grpc.StatusCode.UNIMPLEMENTED
-    assert next(iter(options)) in outcome.details
-    with failing(grpc.StatusCode.UNIMPLEMENTED):
-        upsert(stub, [contact], workspace, **options)
-    assert server.rows(workspace) == []
-
 
 @pytest.mark.parametrize("options", [
     {"match_by": 5}, {"match_by": -1}, {"write_mode": 3}, {"existence": 4}, {"results": 4},
     {"results": 2**31 - 1}, {"default_dial_code": "abc"}, {"default_dial_code": "+1"},
     {"default_dial_code": "1 "}, {"default_dial_code": "1" * 40}, {"default_dial_code": "1\0"},
-    {"import_id": "x" * 129},
-], ids=str)
+    {"import_id": "x" * 129}, {"list_ids": [0] * 1001}, {"labels": {"": "x"}},
+    {"labels": {"x" * 65: ""}}, {"labels": {"x": "y" * 257}},
+    {"labels": {str(n): "" for n in range(33)}},
+    {"existence": pb.EXISTENCE_CREATE_ONLY, "match_by": pb.MATCH_BY_ID},
+], ids=lambda options: str(options)[:40])
 def test_a_bad_option_is_an_invalid_argument_and_nothing_is_written(
         server, stub, workspace, options):
     contact = pb.Contact(email="a@options.example", phone="6175551212")
@@ -61,20 +41,17 @@ def test_an_unknown_list_of_the_import_is_not_found_and_nothing_is_written(
     assert server.rows(workspace) == []
 
 
+def test_options_at_their_limits_are_taken(stub, workspace):
+    labels = {str(n).rjust(64, "x"): "y" * 256 for n in range(32)}
+    answer = upsert(stub, [], workspace, import_id="x" * 128, list_ids=[0] * 1000, labels=labels)
+    assert answer.import_id == "x" * 128
+
+
 def test_list_zero_is_no_list(stub, domain):
     contact = pb.Contact(email=f"a@{domain}", list_ids=[0])
     outcome = bulk(stub, [request([contact], list_ids=[0])]).check_ok(1)
     assert outcome.statuses == [CREATED]
     assert list(upsert(stub, [contact], list_ids=[0, 0]).results)[0].status == UNCHANGED
-
-
-@pytest.mark.parametrize(("name", "message"), [
-    ("GetImport", pb.GetImportRequest(import_id="x")),
-    ("ListImports", pb.ListImportsRequest()),
-])
-def test_a_call_that_is_not_there_yet_is_unimplemented(stub, name, message):
-    with failing(grpc.StatusCode.UNIMPLEMENTED):
-        getattr(stub, name)(message, timeout=10)
 
 
 def test_options_in_a_later_message_are_an_invalid_argument(server, stub, workspace):

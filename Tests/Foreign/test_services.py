@@ -138,5 +138,7 @@ def test_an_unknown_workspace_is_not_found_by_each_service(stub, name):
     message = getattr(pb, f"{name}Request")()
     if name == "CreateList":
         message.name = "x"
+    if name == "GetImport":
+        message.import_id = "x"
     with failing(grpc.StatusCode.NOT_FOUND):
         getattr(stub, name)(message, metadata=metadata("no-such"), timeout=60)
