@@ -103,25 +103,40 @@ final class ContactUpsert: BatchStore {
     /// key. So the key is a range of one value and the order is asked for, which only the
     /// identifier's index has without a sort (and sorts are switched off); LIMIT keeps the join from
     /// being turned round.
-    static func lookUp(_ identifier: Identifier, isWhole: Bool, locking: Bool) -> String {
-        let column = identifier.name
-        let type = identifier == .id ? "uuid" : "text"
-        let unique = identifier == .id ? "" : "AND unique_by & \(1 << identifier.rawValue) <> 0"
+    static func lookUp(_ identifier: Identifier, isWhole: Bool) -> String {
         let limit = RowLookUp.fieldsByteLimit
         return """
             SELECT k.ord::int4, c.*\(isWhole ? ", \(lists(of: "c.id"))" : "")
-            FROM unnest($2::\(type)[]) WITH ORDINALITY AS k (key, ord)
+            FROM unnest($2::\(identifier.type)[]) WITH ORDINALITY AS k (key, ord)
             CROSS JOIN LATERAL (
                 SELECT id, xmin, email, phone, external_id, name, first_name, last_name,
                     CASE WHEN pg_column_size(fields) <= \(limit) THEN fields END,
                     CASE WHEN pg_column_size(fields) <= \(limit) THEN field_kinds END
                     \(isWhole ? ", created_at" : "")
-                FROM contacts
-                WHERE workspace_id = $1 AND \(column) >= k.key AND \(column) <= k.key \(unique)
-                ORDER BY \(column) LIMIT 1
-                \(locking ? "FOR UPDATE" : "")
+                FROM contacts WHERE \(probe(identifier))
+                ORDER BY \(identifier.name) LIMIT 1
             ) c
             """
+    }
+
+    /// Locks what `lookUp` would find. A statement of its own: one that waits for a lock goes on
+    /// with the newest version of the row, but sees everything else as it stood when it began.
+    static func lock(_ identifier: Identifier) -> String {
+        """
+        SELECT count(*)
+        FROM unnest($2::\(identifier.type)[]) AS k (key)
+        CROSS JOIN LATERAL (
+            SELECT id FROM contacts WHERE \(probe(identifier))
+            ORDER BY \(identifier.name) LIMIT 1 FOR UPDATE
+        ) c
+        """
+    }
+
+    /// The condition that one index entry meets.
+    static func probe(_ identifier: Identifier) -> String {
+        let column = identifier.name
+        let unique = identifier == .id ? "" : "AND unique_by & \(1 << identifier.rawValue) <> 0"
+        return "workspace_id = $1 AND \(column) >= k.key AND \(column) <= k.key \(unique)"
     }
 
     /// The lists of a contact as a row has them, by one probe of the primary key.
@@ -175,10 +190,11 @@ final class ContactUpsert: BatchStore {
         batch.begin(range)
         try begin.run(batch)
         let isWhole = batch.needsWholeContacts
+        if contended { try lookUp.lock(batch) { ("lock_\($0.name)", Self.lock($0)) } }
         try lookUp.run(batch) { identifier in
             (
-                "\(contended ? "lock" : "look_up")_\(isWhole ? "whole_" : "")\(identifier.name)",
-                Self.lookUp(identifier, isWhole: isWhole, locking: contended)
+                "look_up_\(isWhole ? "whole_" : "")\(identifier.name)",
+                Self.lookUp(identifier, isWhole: isWhole)
             )
         }
         let end = try apply(batch, range) { try fetchFields(batch, $0) }

@@ -47,8 +47,6 @@ final class DryRunUpsert: BatchStore {
     /// a join of the subquery.
     static func lookUp(_ identifier: Identifier) -> String {
         let column = identifier.name
-        let type = identifier == .id ? "uuid" : "text"
-        let unique = identifier == .id ? "" : "AND unique_by & \(1 << identifier.rawValue) <> 0"
         let limit = RowLookUp.fieldsByteLimit
         let columns = """
             id, '0'::xid, email, phone, external_id, name, first_name, last_name,
@@ -57,14 +55,14 @@ final class DryRunUpsert: BatchStore {
             """
         return """
             SELECT k.ord::int4, c.*
-            FROM unnest($2::\(type)[]) WITH ORDINALITY AS k (key, ord)
+            FROM unnest($2::\(identifier.type)[]) WITH ORDINALITY AS k (key, ord)
             CROSS JOIN LATERAL (
                 (SELECT \(columns), lists FROM imagined
                 WHERE \(column) >= k.key AND \(column) <= k.key
                 ORDER BY \(column) LIMIT 1)
                 UNION ALL
                 (SELECT \(columns), \(ContactUpsert.lists(of: "c.id")) FROM contacts c
-                WHERE workspace_id = $1 AND \(column) >= k.key AND \(column) <= k.key \(unique)
+                WHERE \(ContactUpsert.probe(identifier))
                     AND NOT EXISTS (SELECT FROM imagined i WHERE i.id = c.id OFFSET 0)
                 ORDER BY \(column) LIMIT 1)
                 LIMIT 1

@@ -23,6 +23,9 @@ enum Identifier: Int, CaseIterable, Sendable {
         }
     }
 
+    /// PostgreSQL's type of the column.
+    var type: String { self == .id ? "uuid" : "text" }
+
     /// All but the id, which is always unique and never changes.
     static let settable: [Identifier] = [.email, .phone, .externalID]
 }

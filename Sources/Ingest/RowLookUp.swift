@@ -33,15 +33,30 @@ final class RowLookUp {
     func run(
         _ batch: UpsertBatch, statement: (Identifier) -> (name: String, sql: String)
     ) throws {
+        try each(batch, statement) { found, start, workspaceID in
+            try add(found, to: batch, from: start, workspaceID: workspaceID)
+            guard batch.memory.count <= Self.byteLimit || batch.isSingle else { throw TooLarge() }
+        }
+    }
+
+    /// Runs a query with the same parameters as a look-up, for what it does.
+    func lock(
+        _ batch: UpsertBatch, statement: (Identifier) -> (name: String, sql: String)
+    ) throws {
+        try each(batch, statement) { _, _, _ in }
+    }
+
+    private func each(
+        _ batch: UpsertBatch, _ statement: (Identifier) -> (name: String, sql: String),
+        _ body: (QueryResult, _ start: Int, _ workspaceID: Int32) throws -> Void
+    ) throws {
         var start = 0
         while start < batch.order.count {
             let first = batch.identifiers.entries[Int(batch.order[start])]
             let end = takeKeys(batch, from: start)
             let (name, sql) = statement(first.field)
             if prepared.insert(name).inserted { try connection.prepare(name, sql) }
-            let found = try connection.execute(prepared: name, parameters)
-            try add(found, to: batch, from: start, workspaceID: first.workspaceID)
-            guard batch.memory.count <= Self.byteLimit || batch.isSingle else { throw TooLarge() }
+            try body(try connection.execute(prepared: name, parameters), start, first.workspaceID)
             start = end
         }
     }
