@@ -71,12 +71,6 @@ package struct SequenceSet: Sendable, Equatable {
         return through
     }
 
-    /// The last number that is in.
-    package var last: UInt64 {
-        guard let word = words.lastIndex(where: { $0 != 0 }) else { return base }
-        return base + UInt64(word * 64 + 64 - words[word].leadingZeroBitCount)
-    }
-
     /// The part beyond `base`: bit i, the lowest of a byte first, is number base + 1 + i.
     package var bytes: [UInt8] {
         var bytes: [UInt8] = []

@@ -152,6 +152,34 @@ final class EngineHarness {
         return (0..<result.rowCount).compactMap { result.text($0, 0) }
     }
 
+    /// Contacts, members, events and counts as text; what depends on time or chance is left out.
+    func everything() throws -> [String] {
+        try [
+            """
+            concat_ws('|', 'contact', id, coalesce(email, '~'), coalesce(phone, '~'),
+                coalesce(external_id, '~'), coalesce(name, '~'), coalesce(first_name, '~'),
+                coalesce(last_name, '~'), fields::text, coalesce(field_kinds::text, '~'))
+            FROM contacts
+            """,
+            "concat_ws('|', 'member', contact_id, list_id) FROM list_members",
+            """
+            concat_ws('|', 'event', CASE type WHEN 1 THEN 'created' ELSE 'updated' END, contact_id,
+                row_number() OVER (PARTITION BY contact_id ORDER BY event_offset), import_id,
+                coalesce(email, '~'), coalesce(phone, '~'), coalesce(external_id, '~'),
+                coalesce(name, '~'), coalesce(first_name, '~'), coalesce(last_name, '~'),
+                fields::text, coalesce(field_kinds::text, '~'), list_ids::text)
+            FROM events
+            """,
+            """
+            concat_ws('|', 'import', import_id, place, sum(count)) FROM import_progress,
+                unnest(counts) WITH ORDINALITY AS c (count, place) GROUP BY import_id, place
+            """,
+        ].flatMap { query in
+            let result = try connection.query("SELECT \(query)")
+            return (0..<result.rowCount).compactMap { result.text($0, 0) }
+        }
+    }
+
     func contact(email: String) throws -> Contact? {
         let workspace = try workspace(.email)
         let box = NIOLockedValueBox<Result<[ContactRecord?], ReaderError>?>(nil)
