@@ -86,7 +86,7 @@ extension UpsertBatch {
         }
         for identifier in Identifier.settable {
             let entry = item.entries[identifier.rawValue]
-            if entry >= 0 { identifiers[owner: entry] = slot }
+            if entry >= 0 { identifiers.take(entry, for: slot) }
         }
         slots.append(
             Slot(
@@ -149,7 +149,7 @@ extension UpsertBatch {
                 identifiers[owner: entry] = -1
             }
             let entry = item.entries[identifier.rawValue]
-            if entry >= 0 { identifiers[owner: entry] = owner }
+            if entry >= 0 { identifiers.take(entry, for: owner) }
         }
         return true
     }

@@ -132,6 +132,18 @@ final class ContactUpsert: BatchStore {
         """
     }
 
+    /// How many contacts have one of the identifiers.
+    static func taken(_ identifier: Identifier) -> String {
+        """
+        SELECT count(*)
+        FROM unnest($2::\(identifier.type)[]) AS k (key)
+        CROSS JOIN LATERAL (
+            SELECT id FROM contacts WHERE \(probe(identifier))
+            ORDER BY \(identifier.name) LIMIT 1
+        ) c
+        """
+    }
+
     /// The condition that one index entry meets.
     static func probe(_ identifier: Identifier) -> String {
         let column = identifier.name

@@ -13,9 +13,11 @@ struct EventWriter {
     static let channel = "contacts_events"
 
     private let connection: Connection
+    private let lookUp: RowLookUp
 
     init(_ connection: Connection) throws(PostgresError) {
         self.connection = connection
+        lookUp = RowLookUp(connection)
         try connection.prepare(
             "event_offsets",
             """
@@ -36,6 +38,7 @@ struct EventWriter {
         for (workspaceID, count) in counts.sorted(by: { $0.key < $1.key }) {
             (offsets[workspaceID], now) = try reserve(count, workspaceID)
         }
+        try confirm(batch)
         var copy = try connection.copyIn(
             """
             COPY events (workspace_id, event_offset, type, import_id, contact_id, email, phone, \
@@ -53,6 +56,18 @@ struct EventWriter {
             try copy.writeIfFull(&rows.bytes)
         }
         try copy.finish(&rows.bytes)
+    }
+
+    /// What is written to the table is proved by its indexes. But a contact may have taken an
+    /// identifier and given it up again within the transaction, and its event says so: nobody else
+    /// may have told of it between the look-up and the offsets that are reserved now.
+    private func confirm(_ batch: UpsertBatch) throws {
+        let taken = batch.order.filter { batch.identifiers.wasTakenForATime($0) }
+        guard !taken.isEmpty else { return }
+        let isTaken = try lookUp.finds(taken, of: batch) {
+            ("taken_\($0.name)", ContactUpsert.taken($0))
+        }
+        if isTaken { throw LostRace() }
     }
 
     private func workspaceID(_ event: UpsertBatch.Event, _ batch: UpsertBatch) -> Int32 {

@@ -40,6 +40,10 @@ struct IdentifierTable {
         let field: Identifier
         /// The slot of the contact that has the identifier; negative: nobody.
         var owner: Int32 = -1
+        /// A contact has it in the database.
+        var wasFound = false
+        /// Nobody had it there, and a contact of the transaction took it.
+        var isTaken = false
     }
 
     private(set) var entries: [Entry] = []
@@ -64,6 +68,24 @@ struct IdentifierTable {
     subscript(owner entry: Int32) -> Int32 {
         get { entries[Int(entry)].owner }
         set { entries[Int(entry)].owner = newValue }
+    }
+
+    /// Gives an identifier that is free to a contact of the transaction.
+    mutating func take(_ entry: Int32, for slot: Int32) {
+        entries[Int(entry)].owner = slot
+        entries[Int(entry)].isTaken = !entries[Int(entry)].wasFound
+    }
+
+    /// Gives an identifier to the contact that has it in the database.
+    mutating func find(_ entry: Int32, owner slot: Int32) {
+        entries[Int(entry)].owner = slot
+        entries[Int(entry)].wasFound = true
+    }
+
+    /// Whether a contact of the transaction took an identifier that nobody had, and none has it in
+    /// the end: the only use of an identifier that no index of the table has seen.
+    func wasTakenForATime(_ entry: Int32) -> Bool {
+        entries[Int(entry)].isTaken && entries[Int(entry)].owner < 0
     }
 
     /// The entry of an identifier, made if there is none.

@@ -33,7 +33,7 @@ final class RowLookUp {
     func run(
         _ batch: UpsertBatch, statement: (Identifier) -> (name: String, sql: String)
     ) throws {
-        try each(batch, statement) { found, start, workspaceID in
+        try each(batch, batch.order, statement) { found, start, workspaceID in
             try add(found, to: batch, from: start, workspaceID: workspaceID)
             guard batch.memory.count <= Self.byteLimit || batch.isSingle else { throw TooLarge() }
         }
@@ -43,17 +43,30 @@ final class RowLookUp {
     func lock(
         _ batch: UpsertBatch, statement: (Identifier) -> (name: String, sql: String)
     ) throws {
-        try each(batch, statement) { _, _, _ in }
+        try each(batch, batch.order, statement) { _, _, _ in }
+    }
+
+    /// Whether a contact has one of some identifiers, which are in order.
+    func finds(
+        _ identifiers: [Int32], of batch: UpsertBatch,
+        statement: (Identifier) -> (name: String, sql: String)
+    ) throws -> Bool {
+        var isFound = false
+        try each(batch, identifiers, statement) { found, _, _ in
+            if found.int64(0, 0) != 0 { isFound = true }
+        }
+        return isFound
     }
 
     private func each(
-        _ batch: UpsertBatch, _ statement: (Identifier) -> (name: String, sql: String),
+        _ batch: UpsertBatch, _ order: [Int32],
+        _ statement: (Identifier) -> (name: String, sql: String),
         _ body: (QueryResult, _ start: Int, _ workspaceID: Int32) throws -> Void
     ) throws {
         var start = 0
-        while start < batch.order.count {
-            let first = batch.identifiers.entries[Int(batch.order[start])]
-            let end = takeKeys(batch, from: start)
+        while start < order.count {
+            let first = batch.identifiers.entries[Int(order[start])]
+            let end = takeKeys(batch, order, from: start)
             let (name, sql) = statement(first.field)
             if prepared.insert(name).inserted { try connection.prepare(name, sql) }
             try body(try connection.execute(prepared: name, parameters), start, first.workspaceID)
@@ -62,13 +75,13 @@ final class RowLookUp {
     }
 
     /// Makes the parameters of as many keys as one query takes.
-    private func takeKeys(_ batch: UpsertBatch, from start: Int) -> Int {
-        let first = batch.identifiers.entries[Int(batch.order[start])]
+    private func takeKeys(_ batch: UpsertBatch, _ order: [Int32], from start: Int) -> Int {
+        let first = batch.identifiers.entries[Int(order[start])]
         var end = start
         texts.removeAll()
         uuids.removeAll()
-        while end < batch.order.count, end - start < Self.keysPerLookUp {
-            let entry = batch.identifiers.entries[Int(batch.order[end])]
+        while end < order.count, end - start < Self.keysPerLookUp {
+            let entry = batch.identifiers.entries[Int(order[end])]
             guard entry.field == first.field, entry.workspaceID == first.workspaceID else { break }
             let key = UnsafeRawBufferPointer(
                 start: batch.memory.base + entry.offset, count: entry.count

@@ -187,12 +187,12 @@ final class UpsertBatch {
     ) throws(LostRace) {
         if tracksIDs, let slot = slotsByID[id] {
             guard slots[Int(slot)].version == version else { throw LostRace() }
-            identifiers[owner: entry] = slot
+            identifiers.find(entry, owner: slot)
             return
         }
         let slot = Int32(slots.count)
         slots.append(make())
-        identifiers[owner: entry] = slot
+        identifiers.find(entry, owner: slot)
         if tracksIDs { slotsByID[id] = slot }
     }
 

@@ -42,7 +42,10 @@ def explain(world, streams, events):
     states = [model.snapshot()]
     for index, event in enumerate(in_order):
         stream = by_import[event.import_id]
-        number = culprit(world, stream, waiting[event.import_id], event)
+        try:
+            number = culprit(world, stream, waiting[event.import_id], event)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{story(in_order)}") from None
         waiting[event.import_id].remove(number)
         changes[event.import_id][number] = index
         world.take(stream, number, model.apply(stream.contacts[number], stream.options))
@@ -52,6 +55,15 @@ def explain(world, streams, events):
         assert not left, f"changes without an event: {[stream.results[n] for n in left]}"
     for stream in streams:
         explain_stream(world, stream, changes[stream.import_id], states)
+
+
+def story(events):
+    """The changes of the round, a line each: what one needs to find out what went wrong."""
+    return "\n".join(
+        f"{event.offset} {event.occurred_at.nanos} {event.import_id[-4:]} {event.type} "
+        f"{event.contact_id[-4:]} {event.record.contact.email!r} {event.record.contact.phone!r} "
+        f"{event.record.contact.external_id!r} lists {list(event.record.contact.list_ids)}"
+        for event in events)
 
 
 def culprit(world, stream, waiting, event):
