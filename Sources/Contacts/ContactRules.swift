@@ -26,6 +26,9 @@ package enum ContactLimits {
     package static let fieldNameBytes = 150
     /// Custom fields of one contact.
     package static let fields = 300
+    /// Custom fields of a stored contact, as JSON: what one contact on the wire can come to. A byte
+    /// may be written as six, and short values of 300 fields take some more.
+    package static let storedFieldBytes = 6 * contactBytes + 16 * 1024
     /// Lists that one contact or one import names. Each costs a row; more are no selection any more.
     package static let lists = 1000
     /// One contact on the wire.

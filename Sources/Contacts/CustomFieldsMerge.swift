@@ -49,6 +49,35 @@ package enum CustomFieldsMerge {
         close(&fields, since: start, emptyObject: true)
     }
 
+    /// What a contact may not have become by merging: the limits of a contact hold for all its custom
+    /// fields, however many calls they came with.
+    package static func fault(ofMerged fields: Span<UInt8>) -> RuleFault? {
+        guard fields.count <= ContactLimits.storedFieldBytes else {
+            return RuleFault(
+                .contactTooLarge,
+                """
+                the contact's custom fields would have \(fields.count) bytes as JSON; the limit is \
+                \(ContactLimits.storedFieldBytes)
+                """)
+        }
+        // The shortest field, with what parts it from the next, is `"a": 1, `.
+        guard fields.count > ContactLimits.fields * 8 else { return nil }
+        var count = 0
+        var walk = JSONWalk()
+        walk.advance(fields)
+        while walk.state == .member {
+            count += 1
+            walk.advance(fields)
+        }
+        guard count > ContactLimits.fields else { return nil }
+        return RuleFault(
+            .fieldInvalid,
+            """
+            the contact would have \(count) custom fields; the limit is \(ContactLimits.fields), \
+            remove some with null or replace them
+            """)
+    }
+
     /// Whether the patch, without the fields that it removes, is what is stored: fields and kinds.
     package static func isEqual(
         stored: Span<UInt8>, storedKinds: Span<UInt8>, patch: Span<UInt8>, patchKinds: Span<UInt8>

@@ -107,6 +107,10 @@ extension UpsertBatch {
             outcomes[index] = Outcome(status: .unchanged, id: id(of: owner))
             return .done
         }
+        if let fault = merge.fault {
+            fail(index, fault.reason, "fields", fault.message)
+            return .done
+        }
         // The row is written whole.
         if slot.lacksFields { return .needsFields(slot: owner) }
         let unique = UInt8(truncatingIfNeeded: plan.workspace.uniqueBy.rawValue)

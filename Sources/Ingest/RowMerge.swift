@@ -45,6 +45,8 @@ struct RowMerge {
     /// The columns of the row that results, but for those that are in the scratch.
     private(set) var columns: RowColumns
     private(set) var fieldsAreMerged = false
+    /// Why the custom fields may not become what they would.
+    private(set) var fault: RuleFault?
     private(set) var listsAreMerged = false
     /// Bit 0...5: the texts that differ.
     private(set) var changed: UInt8 = 0
@@ -115,6 +117,9 @@ struct RowMerge {
             patch: (patch ?? incoming.fields).json.span,
             patchKinds: incoming.fieldKinds.json.span,
             intoFields: &scratch.fields, kinds: &scratch.kinds)
+        if fieldsAreMerged, scratch.fields.count > current.fields.count {
+            fault = CustomFieldsMerge.fault(ofMerged: scratch.fields.span.extracting(1...))
+        }
         return fieldsAreMerged
     }
 }

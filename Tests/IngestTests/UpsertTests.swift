@@ -150,6 +150,29 @@ import TestSupport
         #expect(try harness.table().count == 900)
     }
 
+    /// The limits of a contact hold for what stands after merging, however it came there.
+    @Test func mergingEndsAtTheLimitsOfAContact() throws {
+        let harness = try EngineHarness()
+        let workspace = try harness.workspace(.email)
+        func merge(_ fields: [CustomField]) throws -> ContactResult? {
+            try harness.upsert([Contact(email: "a@b.example", fields: fields)], in: workspace).first
+        }
+        #expect(try merge((0..<299).map { CustomField("f\($0)", .integer(1)) })?.status == .created)
+        #expect(try merge([CustomField("last", .integer(1))])?.status == .updated)
+        let tooMany = try merge([CustomField("one more", .integer(1))])
+        #expect(tooMany?.error?.reason == .fieldInvalid)
+        #expect(tooMany?.error?.field == "fields")
+        #expect(
+            try merge([CustomField("last", .null), CustomField("one more", .integer(1))])?.status
+                == .updated)
+        // Each call stays below the limit of a contact, and six bytes a character is the most.
+        let long = String(repeating: "\u{1}", count: 90_000)
+        #expect(try merge([CustomField("f0", .string(long))])?.status == .updated)
+        let tooLarge = try merge([CustomField("f1", .string(long))])
+        #expect(tooLarge?.error?.reason == .contactTooLarge)
+        #expect(try merge([CustomField("f0", .integer(1))])?.status == .updated)
+    }
+
     @Test func existenceIsHonoured() throws {
         var options = UpsertOptions()
         options.existence = .updateOnly
