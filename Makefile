@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run stop test test-swift test-foreign check format lint proto check-proto buf-lint \
+.PHONY: help run stop test test-swift test-foreign model check format lint proto check-proto buf-lint \
 	packages test-packages clean
 
 # What is built against and run with, and what only the tests and checks need.
@@ -73,6 +73,13 @@ test-foreign: packages test-packages $(VENV)/made
 	@swift build --product contactsd
 	CONTACTSD="$$(swift build --show-bin-path)/contactsd" \
 		$(VENV)/bin/python -m pytest -q Tests/Foreign
+
+# A seed that fails prints itself; MODEL_SEED=n in the environment repeats it.
+SECONDS ?= 600
+model: packages test-packages $(VENV)/made ## Compares random imports with the model for SECONDS=600
+	@swift build --product contactsd
+	CONTACTSD="$$(swift build --show-bin-path)/contactsd" MODEL_SECONDS=$(SECONDS) \
+		$(VENV)/bin/python -m pytest -qs Tests/Foreign/test_model.py
 
 check: lint buf-lint check-proto ## Checks formatting, the proto and the generated code
 

@@ -4,7 +4,8 @@ import re
 import subprocess
 import sys
 
-from stubs import REPOSITORY
+from harness import field, upsert
+from stubs import REPOSITORY, pb
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
@@ -38,3 +39,23 @@ def test_every_make_target_of_the_readme_exists():
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     for target in set(re.findall(r"\bmake ([a-z][a-z-]*)", README)):
         assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+def test_the_queries_of_the_readme_find_contacts_and_use_the_index(server, stub, domain):
+    upsert(stub, [
+        pb.Contact(email=f"new@{domain}", fields=[
+            field("plan", "premium"), field("joined", timestamp_value={"seconds": 1777627800})]),
+        pb.Contact(email=f"old@{domain}", fields=[
+            field("plan", "premium"), field("joined", timestamp_value={"seconds": 0})])])
+    query, index = block("sql", "SELECT id"), block("sql", "CREATE INDEX")
+    found = {email: plan for _, email, plan in server.query(query)}
+    assert found[f"new@{domain}"] == "premium" and f"old@{domain}" not in found
+    with server.connect() as connection, connection.transaction(force_rollback=True):
+        connection.execute(index.replace("CONCURRENTLY ", ""))
+        connection.execute("""
+            INSERT INTO contacts (workspace_id, id, unique_by, fields)
+            SELECT 1, gen_random_uuid(), 1, jsonb_build_object('plan', n)
+            FROM generate_series(1, 20000) n""")
+        connection.execute("ANALYZE contacts")
+        plan = connection.execute("EXPLAIN " + query).fetchall()
+    assert any("contacts_fields" in row[0] for row in plan), plan
