@@ -56,7 +56,8 @@ final class UpsertSession {
         opened.dryRun?.close()
         guard let ledger = opened.ledger else { return }
         engine.endImport(ledger)
-        if !isFinished, failure == nil, ledger.isRecorded || outstandingCount > 0 {
+        if case .takenOver = failure { return }
+        if !isFinished, ledger.isRecorded || outstandingCount > 0 {
             add(RowBlock(plan: opened.plan), to: homeLane, ending: .interrupted)
         }
     }

@@ -132,9 +132,13 @@ final class LiveImports: Sendable {
         let workspaceID: Int32
         let importID: String
 
+        init(workspaceID: Int32, importID: String) {
+            self.workspaceID = workspaceID
+            self.importID = importID
+        }
+
         init(_ ledger: ImportLedger) {
-            workspaceID = ledger.workspaceID
-            importID = ledger.importID
+            self.init(workspaceID: ledger.workspaceID, importID: ledger.importID)
         }
     }
 
@@ -151,6 +155,12 @@ final class LiveImports: Sendable {
         }
         replaced?.ledger.takeOver()
         replaced?.onTakenOver()
+    }
+
+    /// Whether a call of this server is alive.
+    func contains(_ call: Int64, of importID: String, in workspace: Workspace) -> Bool {
+        let key = Key(workspaceID: workspace.id, importID: importID)
+        return entries.withLock { $0[key]?.ledger.call == call }
     }
 
     func remove(_ ledger: ImportLedger) {

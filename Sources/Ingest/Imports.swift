@@ -48,10 +48,11 @@ enum Imports {
     static func refusal(
         _ options: UpsertOptions, in workspace: Workspace, _ connection: Connection
     ) throws -> ImportRefusal? {
-        guard let standing = try find(options.importID, in: workspace, connection)?.options else {
-            return nil
-        }
-        return options.differing(from: standing).map { .otherOption($0) }
+        let found = try connection.query(
+            "SELECT options FROM imports WHERE workspace_id = $1 AND id = $2",
+            key(options.importID, workspace))
+        guard found.rowCount == 1, let packed = found.bytes(0, 0) else { return nil }
+        return options.differing(from: try UpsertOptions(packed: packed)).map { .otherOption($0) }
     }
 
     /// Which of some lists the workspace does not have.
@@ -149,21 +150,29 @@ enum Imports {
 
     // MARK: Reading
 
+    /// Which calls are alive: those of this server are known, those of others by a lock that their
+    /// servers hold.
+    struct Liveness {
+        let server: Int64
+        let calls: LiveImports
+    }
+
     static func find(
-        _ importID: String, in workspace: Workspace, _ connection: Connection
+        _ importID: String, in workspace: Workspace, _ liveness: Liveness, _ connection: Connection
     ) throws -> Import? {
         let found = try connection.query(
             "SELECT \(columns) FROM imports i WHERE workspace_id = $1 AND id = $2",
             key(importID, workspace))
         guard found.rowCount == 1 else { return nil }
-        return try read(found, 0, workspace, connection)
+        return try read(found, 0, workspace, liveness, connection)
     }
 
     /// A page of imports, the latest first.
     ///
     /// - Parameter after: The last import of the page before.
     static func list(
-        _ count: Int, after: ImportPlace?, in workspace: Workspace, _ connection: Connection
+        _ count: Int, after: ImportPlace?, in workspace: Workspace, _ liveness: Liveness,
+        _ connection: Connection
     ) throws -> ImportList {
         var parameters = Parameters()
         parameters.append(int32: workspace.id)
@@ -180,13 +189,12 @@ enum Imports {
         var byteCount = 0
         for row in 0..<min(found.rowCount, count) where byteCount < ImportList.byteLimit {
             byteCount += found.byteCount(row, 1) + ImportList.otherByteCount
-            list.imports.append(try read(found, row, workspace, connection))
+            list.imports.append(try read(found, row, workspace, liveness, connection))
         }
         list.hasMore = list.imports.count < found.rowCount
         return list
     }
 
-    /// A call is alive as long as its server holds the lock named by it.
     private static let columns = """
         i.id, i.options, i.state, EXISTS (
             SELECT FROM pg_locks l
@@ -196,16 +204,22 @@ enum Imports {
         (extract(epoch FROM i.created_at) * 1000000)::int8,
         (extract(epoch FROM greatest(i.updated_at, (
             SELECT max(p.updated_at) FROM import_progress p
-            WHERE p.workspace_id = i.workspace_id AND p.import_id = i.id))) * 1000000)::int8
+            WHERE p.workspace_id = i.workspace_id AND p.import_id = i.id))) * 1000000)::int8,
+        i.server, i.call
         """
 
     private static func read(
-        _ found: QueryResult, _ row: Int, _ workspace: Workspace, _ connection: Connection
+        _ found: QueryResult, _ row: Int, _ workspace: Workspace, _ liveness: Liveness,
+        _ connection: Connection
     ) throws -> Import {
         let importID = found.text(row, 0) ?? ""
         let (decided, counts) = try progress(importID, workspace, connection)
         var state = ImportState(rawValue: UInt8(clamping: found.int16(row, 2) ?? 0)) ?? .interrupted
-        if state == .running, found.bool(row, 3) != true { state = .interrupted }
+        let isAlive =
+            found.int64(row, 6) == liveness.server
+            ? liveness.calls.contains(found.int64(row, 7) ?? 0, of: importID, in: workspace)
+            : found.bool(row, 3) ?? false
+        if state == .running, !isAlive { state = .interrupted }
         return Import(
             importID: importID, state: state,
             summary: counts.summary(committedThrough: decided.through),

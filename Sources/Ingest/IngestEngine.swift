@@ -151,12 +151,16 @@ package final class IngestEngine: Sendable {
         reader.read({ try Imports.refusal(options, in: workspace, $0) }, completion: completion)
     }
 
+    private var liveness: Imports.Liveness { Imports.Liveness(server: server, calls: live) }
+
     /// Finds an import; `nil` if there is none of the name.
     package func findImport(
         _ importID: String, in workspace: Workspace,
         completion: @escaping @Sendable (Result<Import?, ReaderError>) -> Void
     ) {
-        reader.read({ try Imports.find(importID, in: workspace, $0) }, completion: completion)
+        let liveness = liveness
+        reader.read(
+            { try Imports.find(importID, in: workspace, liveness, $0) }, completion: completion)
     }
 
     /// A page of imports, the latest first.
@@ -164,8 +168,10 @@ package final class IngestEngine: Sendable {
         _ count: Int, after place: ImportPlace?, in workspace: Workspace,
         completion: @escaping @Sendable (Result<ImportList, ReaderError>) -> Void
     ) {
+        let liveness = liveness
         reader.read(
-            { try Imports.list(count, after: place, in: workspace, $0) }, completion: completion)
+            { try Imports.list(count, after: place, in: workspace, liveness, $0) },
+            completion: completion)
     }
 
     /// Which of some lists do not exist.
