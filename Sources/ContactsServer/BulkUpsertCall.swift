@@ -107,7 +107,7 @@ final class BulkUpsertCall: CallHandler {
                 open(call, ReceivedMessage(bytes: ByteBuffer(), creditByteCount: 0))
             }
         }
-        while case .taking = state, let session, hasRoom(session),
+        while case .taking = state, let session, hasRoom(session), session.failure == nil,
             let message = call.nextMessage()
         {
             take(call, message, session)
@@ -195,13 +195,15 @@ final class BulkUpsertCall: CallHandler {
     /// goes on with an import.
     private func number(_ firstSequence: UInt64, _ session: UpsertSession) -> RPCStatus? {
         if resumesAfter > 0, !isNumbered {
-            guard firstSequence > 0 else {
-                guard context.decoder.contactCount > 0 else { return nil }
+            let isEmpty = context.decoder.contactCount == 0
+            guard firstSequence > 0 || isEmpty else {
                 return .numberMissing(committedThrough: resumesAfter)
             }
             guard firstSequence <= resumesAfter + 1 else {
                 return .wrongNumber(firstSequence, expected: resumesAfter + 1)
             }
+            // Only contacts place the call in the import.
+            if isEmpty { return nil }
             session.window = ResultWindow(first: firstSequence)
         }
         guard firstSequence == 0 || firstSequence == session.window.next else {

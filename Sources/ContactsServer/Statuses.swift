@@ -54,8 +54,8 @@ extension RPCStatus {
             self.init(
                 .aborted,
                 """
-                the workspace's settings have changed; contacts without a result were not stored, \
-                send them again
+                the workspace's settings have changed; contacts without a result may be stored or \
+                not, send them again
                 """)
         case .dryRunLost:
             self.init(

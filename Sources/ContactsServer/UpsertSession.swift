@@ -31,6 +31,7 @@ final class UpsertSession {
     /// Blocks that lanes have.
     private var outstandingCount = 0
     private var isEnding = false
+    private var isAbandoned = false
     /// Called on the loop when outcomes have come.
     private var onSettled: (() -> Void)?
 
@@ -56,10 +57,9 @@ final class UpsertSession {
         opened.dryRun?.close()
         guard let ledger = opened.ledger else { return }
         engine.endImport(ledger)
-        if case .takenOver = failure { return }
-        if !isFinished, ledger.isRecorded || outstandingCount > 0 {
-            add(RowBlock(plan: opened.plan), to: homeLane, ending: .interrupted)
-        }
+        if isFinished { return }
+        isAbandoned = true
+        if outstandingCount == 0 { engine.interrupt(ledger) }
     }
 
     /// Another call goes on with the import.
@@ -175,6 +175,9 @@ final class UpsertSession {
         } else {
             for refusal in refusals { window.fail(refusal.sequence, refusal.error) }
             if isEnd { isFinished = true }
+        }
+        if isAbandoned, outstandingCount == 0, let ledger = opened.ledger {
+            engine.interrupt(ledger)
         }
         onSettled?()
     }

@@ -18,8 +18,11 @@ struct LostRace: Error {}
 /// The contacts that a transaction has to look up do not fit into its memory; fewer at once will.
 struct TooLarge: Error {}
 
-/// The workspace has other unique identifiers than when the contacts were taken, or is gone.
-struct SettingsChanged: Error {}
+/// A workspace has other unique identifiers than when the contacts were taken, or is gone.
+struct SettingsChanged: Error {
+    /// The workspaces of which it is not so.
+    let standing: Set<Workspace>
+}
 
 /// Where a lane's batches go: the table, or a dry run's copy of what it would change.
 protocol BatchStore: AnyObject {

@@ -20,7 +20,8 @@ package final class ImportLedger: Sendable {
     private struct State {
         /// The import's row is there.
         var isRecorded: Bool
-        var isTakenOver = false
+        /// Why nothing more may be written of the call.
+        var failure: IngestFailure?
         var lanes: [Int: LaneProgress] = [:]
     }
 
@@ -47,10 +48,13 @@ package final class ImportLedger: Sendable {
 
     package var isRecorded: Bool { state.withLock { $0.isRecorded } }
 
-    /// Whether a later call goes on with the import.
-    var isTakenOver: Bool { state.withLock { $0.isTakenOver } }
+    /// Why nothing more may be written of the call. Once one of its blocks has got no answer, a
+    /// later one would overtake it, and would be written over progress that is not known.
+    var failure: IngestFailure? { state.withLock { $0.failure } }
 
-    func takeOver() { state.withLock { $0.isTakenOver = true } }
+    func fail(_ reason: IngestFailure) {
+        state.withLock { $0.failure = $0.failure ?? reason }
+    }
 
     func progress(ofLane lane: Int) -> LaneProgress {
         state.withLock { $0.lanes[lane] } ?? LaneProgress(decided: decidedBefore)
@@ -153,7 +157,7 @@ final class LiveImports: Sendable {
         let replaced = entries.withLock {
             $0.updateValue(Entry(ledger: ledger, onTakenOver: onTakenOver), forKey: Key(ledger))
         }
-        replaced?.ledger.takeOver()
+        replaced?.ledger.fail(.takenOver)
         replaced?.onTakenOver()
     }
 

@@ -148,6 +148,19 @@ enum Imports {
         array.dropFirst().dropLast().split(separator: ",").compactMap { Int64($0) }
     }
 
+    /// Marks an import whose last call this is as broken off, if it has not ended otherwise.
+    static func interrupt(_ ledger: ImportLedger, _ connection: Connection) throws {
+        var parameters = Parameters()
+        parameters.append(int32: ledger.workspaceID)
+        parameters.append(text: ledger.importID)
+        parameters.append(int64: ledger.call)
+        _ = try connection.query(
+            """
+            UPDATE imports SET state = 2
+            WHERE workspace_id = $1 AND id = $2 AND call = $3 AND state = 1
+            """, parameters)
+    }
+
     // MARK: Reading
 
     /// Which calls are alive: those of this server are known, those of others by a lock that their

@@ -9,7 +9,7 @@ internal import Synchronization
 
 package final class IngestEngine: Sendable {
     /// How long a workspace's name is remembered; its id and settings hardly ever change.
-    private static let workspaceLifetime = Duration.seconds(10)
+    private static let workspaceLifetime = Duration.seconds(1)
 
     package let lanes: LaneSet
     private let queues: [LaneQueue]
@@ -138,6 +138,12 @@ package final class IngestEngine: Sendable {
                 }
                 return start
             }, completion: completion)
+    }
+
+    /// Lets everybody know that an import's call broke off; this server knows by itself.
+    package func interrupt(_ ledger: ImportLedger) {
+        guard ledger.isRecorded else { return }
+        listWriter.read({ try Imports.interrupt(ledger, $0) }, completion: { _ in })
     }
 
     /// Forgets a call that is over.

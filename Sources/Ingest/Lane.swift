@@ -40,6 +40,7 @@ struct Lane {
     private struct Work {
         let range: Range<Int>
         let refusals: [RowBlock.Refusal]
+        let workspace: Workspace
         let ledger: ImportLedger?
         let decidedThrough: UInt64
         let ending: ImportState?
@@ -55,6 +56,7 @@ struct Lane {
         while let taken = queue.take() {
             batch.load(taken)
             works = Self.works(taken)
+            dropFailed()
             sizeLimit = max(1, batch.items.count)
             var done = 0
             while works.contains(where: { !$0.isDone && $0.failure == nil }) {
@@ -76,19 +78,29 @@ struct Lane {
             let range = start..<(start + work.block.contactCount)
             start = range.upperBound
             return Work(
-                range: range, refusals: work.block.refusals, ledger: work.ledger,
+                range: range, refusals: work.block.refusals, workspace: work.block.plan.workspace,
+                ledger: work.ledger,
                 decidedThrough: work.decidedThrough, ending: work.ending, deliver: work.deliver)
         }
     }
 
+    /// Leaves out what comes behind a block of the same call that got no answer.
+    private mutating func dropFailed() {
+        for index in works.indices {
+            guard let failure = works[index].ledger?.failure else { continue }
+            works[index].failure = (works[index].range.lowerBound, failure)
+            batch.drop(index)
+        }
+    }
+
     private mutating func giveUp(
-        from end: Int, _ reason: IngestFailure, where isMeant: (ImportLedger?) -> Bool
+        from end: Int, _ reason: IngestFailure, where isMeant: (Work) -> Bool
     ) {
         for index in works.indices where !works[index].isDone && works[index].failure == nil {
-            if isMeant(works[index].ledger) {
-                works[index].failure = (end, reason)
-                batch.drop(index)
-            }
+            guard isMeant(works[index]) else { continue }
+            works[index].failure = (end, reason)
+            works[index].ledger?.fail(reason)
+            batch.drop(index)
         }
     }
 
@@ -128,8 +140,13 @@ struct Lane {
             case .committed(let end):
                 return end
             case .takenOver(let ledgers):
-                for ledger in ledgers { ledger.takeOver() }
-                giveUp(from: range.lowerBound, .takenOver) { $0?.isTakenOver ?? false }
+                giveUp(from: range.lowerBound, .takenOver) { work in
+                    ledgers.contains { $0 === work.ledger }
+                }
+            case .settingsChanged(let standing):
+                giveUp(from: range.lowerBound, .settingsChanged) {
+                    !standing.contains($0.workspace)
+                }
             case .lostRace where races < Self.raceLimit:
                 races += 1
                 WorkerThread.sleep(
@@ -179,6 +196,8 @@ struct Lane {
         case committed(end: Int)
         /// Later calls go on with these imports.
         case takenOver([ImportLedger])
+        /// Of the workspaces only these stand as they were when their contacts were taken.
+        case settingsChanged(standing: Set<Workspace>)
         /// Another transaction was faster, or a deadlock was broken: try again at once.
         case lostRace
         /// The data is refused.
@@ -210,7 +229,7 @@ struct Lane {
             rollBack()
             switch error {
             case is TooLarge: return .tooLarge
-            case is SettingsChanged: return .failed(.settingsChanged)
+            case let error as SettingsChanged: return .settingsChanged(standing: error.standing)
             case let error as TakenOver: return .takenOver(error.ledgers)
             default: return .lostRace
             }
@@ -235,18 +254,26 @@ struct Lane {
         logger.warning(
             "transaction refused", metadata: ["lane": "\(number)", "error": "\(error)"])
         let sqlstate = error.sqlstate ?? "?????"
-        // Classes 22, 23: data. P0: raised by a trigger. 44: a view's check. 54: over a limit.
-        let isRefusal = error.isDataError || ["P0", "44", "54"].contains(sqlstate.prefix(2))
-        if isRefusal { return .refused }
         // 53: insufficient resources, such as a full disk. 25006: read-only. 57014: timeout.
         if sqlstate.hasPrefix("53") || sqlstate == "25006" || sqlstate == "57014" {
             return .away(sqlstate: sqlstate)
+        }
+        // Whatever else the owner's constraints, triggers and functions raise is about a contact,
+        // and they may raise anything.
+        guard Self.faultsOfTheDatabase.contains(where: { sqlstate.hasPrefix($0) }) else {
+            return .refused
         }
         // Whatever it is, it may hang on this connection.
         open?.connection.close()
         open = nil
         return .failed(.databaseRefuses(sqlstate: sqlstate))
     }
+
+    /// SQLSTATEs that say nothing of a contact (PostgreSQL, appendix A): features, transactions and
+    /// statements out of place, access rights and missing objects, operators, the system, damage.
+    private static let faultsOfTheDatabase = [
+        "0A", "25", "26", "28", "34", "3D", "42", "55", "57", "58", "F0", "XX001", "XX002", "?",
+    ]
 
     private mutating func rollBack() {
         do {

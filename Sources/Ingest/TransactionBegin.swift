@@ -26,7 +26,7 @@ struct TransactionBegin {
 
     /// - Throws: `SettingsChanged` when the contacts were taken under other settings.
     func run(_ batch: UpsertBatch, readOnly: Bool = false) throws {
-        let workspaces = Set(batch.plans.map(\.workspace))
+        let workspaces = batch.workspaces
         let ids = Set(workspaces.map(\.id)).sorted()
         // A statement sees what was committed before it began, so the settings are read by one that
         // begins after the lock is held.
@@ -51,7 +51,9 @@ struct TransactionBegin {
             guard let id = found.int32(row, 0), let unique = found.int16(row, 1) else { continue }
             standing.insert(Workspace(id: id, uniqueBy: UniqueIdentifiers(rawValue: unique)))
         }
-        guard workspaces.isSubset(of: standing) else { throw SettingsChanged() }
+        guard workspaces.isSubset(of: standing) else {
+            throw SettingsChanged(standing: standing)
+        }
     }
 
     /// Which lists exist; they are kept from being deleted until the COMMIT. A dry run joins none

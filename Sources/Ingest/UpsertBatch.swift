@@ -79,6 +79,8 @@ final class UpsertBatch {
     /// Items that the database itself refused.
     var rejected: Set<Int> = []
     private var droppedWorks: [Bool] = []
+    /// The plan of each block.
+    private var worksPlans: [Int] = []
     private var slotsByID: [ContactID: Int32] = [:]
     private var tracksIDs = false
     private var loadedByteCount = 0
@@ -98,6 +100,7 @@ final class UpsertBatch {
         outcomes.removeAll(keepingCapacity: true)
         errors.removeAll(keepingCapacity: true)
         rejected.removeAll()
+        worksPlans.removeAll(keepingCapacity: true)
         droppedWorks = Array(repeating: false, count: works.count)
         for (index, work) in works.enumerated() { load(work.block, index) }
         tracksIDs = plans.contains { $0.contactsContend }
@@ -113,6 +116,7 @@ final class UpsertBatch {
             plan = plans.count
             plans.append(block.plan)
         }
+        worksPlans.append(plan)
         for row in block.rows {
             items.append(
                 Item(
@@ -126,6 +130,15 @@ final class UpsertBatch {
 
     /// Leaves the rest of a block out: its call writes no more.
     func drop(_ work: Int) { droppedWorks[work] = true }
+
+    /// Those whose contacts are not left out.
+    var workspaces: Set<Workspace> {
+        var workspaces: Set<Workspace> = []
+        for (work, plan) in worksPlans.enumerated() where !droppedWorks[work] {
+            workspaces.insert(plans[plan].workspace)
+        }
+        return workspaces
+    }
 
     func isDropped(_ work: Int) -> Bool { droppedWorks[work] }
 
