@@ -22,7 +22,7 @@ extension UpsertBatch {
         guard !isDropped(item.work), !isRejected(index) else { return .done }
         let plan = plans[item.plan]
         let owner = identifiers[owner: item.entries[plan.key.rawValue]]
-        if item.mentions(RowBlock.listsBit), let list = unknownList(item, plan) {
+        if let list = unknownList(item, plan) {
             fail(index, .listUnknown, "list_ids", "the workspace has no list \(list)")
             return .done
         }
@@ -63,10 +63,11 @@ extension UpsertBatch {
     }
 
     private func unknownList(_ item: Item, _ plan: WritePlan) -> Int64? {
-        let lists = ListBytes(RowView(memory.base + item.row).lists)
+        guard joinsLists(item, plan) else { return nil }
         let known = knownLists[plan.workspace.id] ?? []
+        let lists = ListBytes(RowView(memory.base + item.row).lists)
         for place in 0..<lists.count where !known.contains(lists[place]) { return lists[place] }
-        return nil
+        return plan.lists.first { !known.contains($0) }
     }
 
     private func create(_ index: Int, _ item: Item, _ plan: WritePlan) {
@@ -88,12 +89,21 @@ extension UpsertBatch {
             let entry = item.entries[identifier.rawValue]
             if entry >= 0 { identifiers.take(entry, for: slot) }
         }
+        let row = newRow(item, plan)
         slots.append(
-            Slot(
-                row: item.row, firstRow: item.row, workspace: plan.workspace, version: 0,
-                isNew: true))
+            Slot(row: row, firstRow: row, workspace: plan.workspace, version: 0, isNew: true))
         outcomes[index] = Outcome(status: .created, id: id(of: slot))
         note(.created, index, slot, plan)
+    }
+
+    /// The row of a new contact: its own, with the lists of the import.
+    private func newRow(_ item: Item, _ plan: WritePlan) -> Int {
+        guard joinsLists(item, plan) else { return item.row }
+        let view = RowView(memory.base + item.row)
+        scratch.join(ListBytes(.null), ListBytes(view.lists), plan.lists)
+        let row = scratch.withLists(of: view.columns) { write(view, $0) }
+        joinedCount += ListBytes(RowView(memory.base + row).lists).count
+        return row
     }
 
     private func update(
@@ -102,7 +112,8 @@ extension UpsertBatch {
         let slot = slots[Int(owner)]
         var merge = RowMerge(
             current: RowView(memory.base + slot.row), incoming: RowView(memory.base + item.row),
-            patch: patch(item), mentioned: item.mentioned, mode: plan.writeMode)
+            patch: patch(item), mentioned: item.mentioned, mode: plan.writeMode,
+            lists: plan.lists)
         guard merge.run(&scratch) else {
             outcomes[index] = Outcome(status: .unchanged, id: id(of: owner))
             return .done
@@ -118,6 +129,10 @@ extension UpsertBatch {
         if moved != 0, !move(moved, index, item, merge.current, to: owner) { return .done }
         slots[Int(owner)].row = scratch.withColumns(of: merge) { write(merge.current, $0) }
         slots[Int(owner)].isChanged = true
+        if merge.listsAreMerged {
+            let lists = RowView(memory.base + slots[Int(owner)].row).lists
+            joinedCount += (lists.count - merge.current.lists.count) / 8
+        }
         if !slot.isNew { slots[Int(owner)].movedIdentifiers |= moved }
         outcomes[index] = Outcome(status: .updated, id: id(of: owner))
         note(.updated, index, owner, plan)

@@ -37,6 +37,8 @@ protocol BatchStore: AnyObject {
 extension BatchStore {
     /// A transaction whose rows have grown past this is cut where it stands.
     private static var memoryByteLimit: Int { 64 * 1024 * 1024 }
+    /// And one that joins more lists than can be written in some seconds.
+    private static var joinLimit: Int { 100_000 }
 
     /// Applies items in order.
     ///
@@ -49,7 +51,9 @@ extension BatchStore {
                 try fetchFields(slot)
                 _ = batch.apply(index)
             }
-            if batch.memory.count > Self.memoryByteLimit { return index + 1 }
+            if batch.memory.count > Self.memoryByteLimit || batch.joinedCount > Self.joinLimit {
+                return index + 1
+            }
         }
         return range.upperBound
     }

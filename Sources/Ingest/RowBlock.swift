@@ -12,7 +12,7 @@ package struct WritePlan: Sendable, Hashable {
     package let writeMode: WriteMode
     package let existence: Existence
     package let runsWorkflow: Bool
-    /// Lists that every contact joins, in order.
+    /// Lists that every contact joins beside its own, in order. Rows do not repeat them.
     let lists: [Int64]
 
     package init(workspace: Workspace, options: UpsertOptions) {
@@ -102,7 +102,7 @@ package struct RowBlock: Sendable {
         isReplay: Bool = false
     ) {
         let id = contact.id ?? id
-        let lists = lists(of: contact)
+        let lists = contact.lists.isEmpty ? [] : Set(contact.lists).sorted()
         var byteCount = RowLayout.columnsOffset + 4 * RowLayout.variableColumnCount
         var mentioned: UInt8 = 0
         for index in 0..<RowLayout.textColumnCount {
@@ -157,10 +157,6 @@ package struct RowBlock: Sendable {
                 sequence: sequence, keyHash: keyHash, offset: Int32(offset),
                 byteCount: Int32(byteCount), mentioned: mentioned,
                 patchByteCount: Int32(patchByteCount), isReplay: isReplay))
-    }
-
-    private func lists(of contact: borrowing NormalizedContact) -> [Int64] {
-        contact.lists.isEmpty ? plan.lists : Set(contact.lists).union(plan.lists).sorted()
     }
 }
 

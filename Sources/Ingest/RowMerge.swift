@@ -11,6 +11,34 @@ struct MergeScratch {
     fileprivate var kinds: [UInt8] = []
     fileprivate var lists: [UInt8] = []
 
+    /// Brings lists that are each in order together, each list once.
+    /// The result is kept until the next use.
+    mutating func join(_ standing: ListBytes, _ joined: ListBytes, _ more: [Int64]) {
+        lists.removeAll(keepingCapacity: true)
+        var (left, middle, right) = (0, 0, 0)
+        while true {
+            var next = Int64.max
+            if left < standing.count { next = min(next, standing[left]) }
+            if middle < joined.count { next = min(next, joined[middle]) }
+            if right < more.count { next = min(next, more[right]) }
+            if left == standing.count, middle == joined.count, right == more.count { return }
+            if left < standing.count, standing[left] == next { left += 1 }
+            if middle < joined.count, joined[middle] == next { middle += 1 }
+            if right < more.count, more[right] == next { right += 1 }
+            ListBytes.append(next, to: &lists)
+        }
+    }
+
+    /// Columns with the lists that `join` gave.
+    func withLists<Result>(of columns: RowColumns, _ body: (RowColumns) -> Result) -> Result {
+        var columns = columns
+        return lists.withUnsafeBytes { lists in
+            columns[RowLayout.listsColumn] = ColumnBytes(
+                start: lists.baseAddress, count: lists.count)
+            return body(columns)
+        }
+    }
+
     /// The columns with what was merged in place of what stood.
     func withColumns<Result>(of merge: RowMerge, _ body: (RowColumns) -> Result) -> Result {
         var columns = merge.columns
@@ -41,6 +69,8 @@ struct RowMerge {
     let patch: ColumnBytes?
     let mentioned: UInt8
     let mode: WriteMode
+    /// Lists to join beside those of the contact.
+    let lists: [Int64]
 
     /// The columns of the row that results, but for those that are in the scratch.
     private(set) var columns: RowColumns
@@ -52,13 +82,15 @@ struct RowMerge {
     private(set) var changed: UInt8 = 0
 
     init(
-        current: RowView, incoming: RowView, patch: ColumnBytes?, mentioned: UInt8, mode: WriteMode
+        current: RowView, incoming: RowView, patch: ColumnBytes?, mentioned: UInt8, mode: WriteMode,
+        lists: [Int64]
     ) {
         self.current = current
         self.incoming = incoming
         self.patch = patch
         self.mentioned = mentioned
         self.mode = mode
+        self.lists = lists
         columns = current.columns
     }
 
@@ -80,20 +112,11 @@ struct RowMerge {
     private mutating func mergeLists(_ scratch: inout MergeScratch) {
         let standing = ListBytes(current.lists)
         let joined = ListBytes(incoming.lists)
-        let isMember = (0..<joined.count).allSatisfy { standing.contains(joined[$0]) }
+        let isMember =
+            (0..<joined.count).allSatisfy { standing.contains(joined[$0]) }
+            && lists.allSatisfy { standing.contains($0) }
         guard !isMember else { return }
-        scratch.lists.removeAll(keepingCapacity: true)
-        var left = 0
-        var right = 0
-        while left < standing.count || right < joined.count {
-            let isLeft =
-                right == joined.count
-                || (left < standing.count && standing[left] <= joined[right])
-            let list = isLeft ? standing[left] : joined[right]
-            if left < standing.count, standing[left] == list { left += 1 }
-            if right < joined.count, joined[right] == list { right += 1 }
-            ListBytes.append(list, to: &scratch.lists)
-        }
+        scratch.join(standing, joined, lists)
         listsAreMerged = true
     }
 

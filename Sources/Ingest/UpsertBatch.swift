@@ -76,6 +76,9 @@ final class UpsertBatch {
     /// Those of them that exist.
     var knownLists: [Int32: Set<Int64>] = [:]
     var scratch = MergeScratch()
+    /// Memberships that the items applied so far add.
+    var joinedCount = 0
+    private var planListsAreMentioned: [Bool] = []
     /// Items that the database itself refused.
     var rejected: Set<Int> = []
     private var droppedWorks: [Bool] = []
@@ -154,6 +157,8 @@ final class UpsertBatch {
         mentionedLists.removeAll(keepingCapacity: true)
         knownLists.removeAll(keepingCapacity: true)
         needsWholeContacts = false
+        joinedCount = 0
+        planListsAreMentioned = Array(repeating: false, count: plans.count)
         identifiers.reset(expecting: range.count)
         for index in range where !isDropped(items[index].work) && !isRejected(index) {
             begin(index)
@@ -181,14 +186,22 @@ final class UpsertBatch {
                 ColumnBytes(start: view.row + RowLayout.idOffset, count: 16), hash: item.keyHash,
                 workspaceID: plan.workspace.id, field: .id, in: memory)
         }
-        if item.mentions(RowBlock.listsBit) {
+        if joinsLists(item, plan) {
             let lists = ListBytes(view.lists)
             for place in 0..<lists.count {
                 mentionedLists[plan.workspace.id, default: []].insert(lists[place])
             }
+            if !planListsAreMentioned[item.plan] {
+                planListsAreMentioned[item.plan] = true
+                mentionedLists[plan.workspace.id, default: []].formUnion(plan.lists)
+            }
             needsWholeContacts = true
         }
         if plan.runsWorkflow { needsWholeContacts = true }
+    }
+
+    func joinsLists(_ item: Item, _ plan: WritePlan) -> Bool {
+        item.mentions(RowBlock.listsBit) || !plan.lists.isEmpty
     }
 
     /// Adds a contact that stands in the database, found by one of its identifiers.
