@@ -1,6 +1,6 @@
 // The server: a listening socket, its connections, and how they end.
 //
-// In: an engine and an address. Out: calls answered until `stop`. Any thread; `stop` blocks.
+// In: an engine and an address. Out: calls answered until `drain`. Any thread; `drain` blocks.
 
 package import Ingest
 package import Logging
@@ -60,8 +60,8 @@ package final class ContactsServer: Sendable {
     }
 
     /// Ends in order: no new connection, no new call; what is taken is committed and answered, then
-    /// calls end with UNAVAILABLE and connections close.
-    package func stop() {
+    /// calls end with UNAVAILABLE and connections close. Lanes may still deliver afterwards.
+    package func drain() {
         try? listener.close().wait()
         channels.quiesce()
         let deadline = NIODeadline.now() + Self.drainLimit
@@ -69,7 +69,12 @@ package final class ContactsServer: Sendable {
         if channels.count > 0 {
             logger.warning(
                 "connections cut off that did not end", metadata: ["count": "\(channels.count)"])
+            channels.cutOff()
         }
+    }
+
+    /// Ends the event loops. The engine has to have stopped before.
+    package func shutDown() {
         try? group.syncShutdownGracefully()
     }
 }
@@ -85,6 +90,12 @@ private final class OpenChannels: Sendable {
         channels.withLockedValue { $0[id] = channel }
         channel.closeFuture.whenComplete { _ in
             self.channels.withLockedValue { $0[id] = nil }
+        }
+    }
+
+    func cutOff() {
+        for channel in channels.withLockedValue({ Array($0.values) }) {
+            channel.close(promise: nil)
         }
     }
 

@@ -26,6 +26,10 @@ struct OpenedImport {
 }
 
 final class ImportOpening {
+    /// How long an earlier call's transaction may take; usual ones take a fraction of a second.
+    private static let patience = TimeAmount.seconds(30)
+    private static let pause = TimeAmount.milliseconds(50)
+
     private let call: ServerCall
     private let engine: IngestEngine
     private let context: LoopContext
@@ -99,17 +103,30 @@ final class ImportOpening {
             let ledger = engine.newImport(options, in: workspace, onTakenOver: onTakenOver)
             complete(options, workspace, ledger, isKnown: false)
         case (false, false):
-            engine.startImport(
-                options, in: workspace, onTakenOver: onTakenOver,
-                completion: onLoop { opening, start in
-                    switch start {
-                    case .begun(let ledger, let isKnown):
-                        opening.complete(options, workspace, ledger, isKnown: isKnown)
-                    case .refused(let refusal):
-                        opening.completion(.failure(RPCStatus(refusal)))
-                    }
-                })
+            start(options, workspace, until: .now() + Self.patience)
         }
+    }
+
+    /// A transaction of an earlier call is waited for here and not on a thread that others need.
+    private func start(
+        _ options: UpsertOptions, _ workspace: Workspace, until deadline: NIODeadline
+    ) {
+        engine.startImport(
+            options, in: workspace, onTakenOver: onTakenOver,
+            completion: onLoop { opening, start in
+                switch start {
+                case .begun(let ledger, let isKnown):
+                    opening.complete(options, workspace, ledger, isKnown: isKnown)
+                case .refused(let refusal):
+                    opening.completion(.failure(RPCStatus(refusal)))
+                case .busy where NIODeadline.now() < deadline:
+                    opening.call.eventLoop.assumeIsolated().scheduleTask(in: Self.pause) {
+                        opening.start(options, workspace, until: deadline)
+                    }
+                case .busy:
+                    opening.completion(.failure(.importBusy))
+                }
+            })
     }
 
     private func beginDryRun(_ options: UpsertOptions, _ workspace: Workspace) {

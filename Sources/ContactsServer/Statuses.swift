@@ -117,6 +117,10 @@ extension RPCStatus {
     static let wrongPageToken = RPCStatus(
         .invalidArgument, "page_token: it is none that this server gave; begin without one")
 
+    static let importBusy = RPCStatus(
+        .unavailable,
+        "import_id: an earlier call of the import is still being written; try again")
+
     static func tooManyDryRuns(_ limit: Int) -> RPCStatus {
         RPCStatus(
             .resourceExhausted,

@@ -16,32 +16,44 @@ package enum ImportStart: Sendable {
     /// - isKnown: Whether the import was there before.
     case begun(ImportLedger, isKnown: Bool)
     case refused(ImportRefusal)
+    /// A transaction of an earlier call is under way; it ends soon, or stays waiting for a lock.
+    case busy
 }
 
 enum Imports {
-    /// Makes an import, or goes on with one. From here on, an earlier call of it writes no more:
-    /// its running transactions are waited for, its later ones see the new call.
+    /// Makes an import, or goes on with one, unless a transaction of an earlier call is under way.
+    /// From here on, an earlier call of it writes no more.
     ///
     /// It may be run again after a broken connection, since each time it is another call.
     static func start(
         _ options: UpsertOptions, in workspace: Workspace, server: Int64, _ connection: Connection
     ) throws -> ImportStart {
-        try connection.transaction {
-            let call = Int64.random(in: .min ... .max)
-            if try insert(options, workspace, call, server, connection) {
-                return .begun(
-                    ImportLedger(
-                        workspace: workspace, options: options, call: call, server: server,
-                        isRecorded: true), isKnown: false)
+        do {
+            return try connection.transaction {
+                try begin(options, workspace, server, connection)
             }
-            if let refusal = try lock(options, workspace, connection) { return .refused(refusal) }
-            try replace(options, workspace, call, server, connection)
-            let (decided, _) = try progress(options.importID, workspace, connection)
-            let ledger = ImportLedger(
-                workspace: workspace, options: options, call: call, server: server,
-                isRecorded: true, decidedBefore: decided)
-            return .begun(ledger, isKnown: true)
+        } catch let error as PostgresError where error.sqlstate == "55P03" {
+            return .busy
         }
+    }
+
+    private static func begin(
+        _ options: UpsertOptions, _ workspace: Workspace, _ server: Int64, _ connection: Connection
+    ) throws -> ImportStart {
+        let call = Int64.random(in: .min ... .max)
+        if try insert(options, workspace, call, server, connection) {
+            return .begun(
+                ImportLedger(
+                    workspace: workspace, options: options, call: call, server: server,
+                    isRecorded: true), isKnown: false)
+        }
+        if let refusal = try lock(options, workspace, connection) { return .refused(refusal) }
+        try replace(options, workspace, call, server, connection)
+        let (decided, _) = try progress(options.importID, workspace, connection)
+        let ledger = ImportLedger(
+            workspace: workspace, options: options, call: call, server: server,
+            isRecorded: true, decidedBefore: decided)
+        return .begun(ledger, isKnown: true)
     }
 
     /// Whether an import of this id is there with other options; a dry run makes none.
@@ -114,12 +126,12 @@ enum Imports {
         return parameters
     }
 
-    /// Waits for running transactions of earlier calls, which hold the row FOR KEY SHARE.
+    /// Running transactions of earlier calls hold the row FOR KEY SHARE.
     private static func lock(
         _ options: UpsertOptions, _ workspace: Workspace, _ connection: Connection
     ) throws -> ImportRefusal? {
         let found = try connection.query(
-            "SELECT options FROM imports WHERE workspace_id = $1 AND id = $2 FOR UPDATE",
+            "SELECT options FROM imports WHERE workspace_id = $1 AND id = $2 FOR UPDATE NOWAIT",
             key(options.importID, workspace))
         guard found.rowCount == 1, let packed = found.bytes(0, 0) else { throw LostRace() }
         return options.differing(from: try UpsertOptions(packed: packed)).map { .otherOption($0) }

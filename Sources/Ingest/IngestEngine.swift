@@ -197,14 +197,20 @@ package final class IngestEngine: Sendable {
     }
 
     /// Serves what waits and stops. Nothing may be added any more.
-    package func stop() {
+    ///
+    /// - Parameter limit: How long that may take. A lane may wait for a lock that another program
+    ///   holds; the end of its connection rolls its transaction back.
+    /// - Returns: Whether all has stopped.
+    @discardableResult
+    package func stop(within limit: Duration = .seconds(60)) -> Bool {
+        let deadline = ContinuousClock.now + limit
         for queue in queues { queue.close() }
         reader.close()
         listWriter.close()
         feed.stop()
         sweeper.stop()
         monitor.stop()
-        for thread in threads { thread.join() }
+        return threads.reduce(true) { $1.join(until: deadline) && $0 }
     }
 }
 

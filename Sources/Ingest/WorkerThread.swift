@@ -1,6 +1,7 @@
 // A thread that runs one closure from start to end, for blocking libpq.
 
 internal import Glibc
+internal import NIOConcurrencyHelpers
 internal import Synchronization
 
 /// libpq blocks, so its connections live on threads of their own, never on an event loop or on
@@ -8,10 +9,18 @@ internal import Synchronization
 final class WorkerThread: Sendable {
     /// Guards the join: a thread is joined once.
     private let handle: Mutex<pthread_t?>
+    private let isOver: ConditionLock<Bool>
 
     /// Starts a thread.
     init(_ body: @escaping @Sendable () -> Void) {
-        let start = Unmanaged.passRetained(Start(body: body))
+        let isOver = ConditionLock(value: false)
+        self.isOver = isOver
+        let start = Unmanaged.passRetained(
+            Start {
+                body()
+                isOver.lock()
+                isOver.unlock(withValue: true)
+            })
         var thread = pthread_t()
         let result = pthread_create(
             &thread, nil,
@@ -28,13 +37,24 @@ final class WorkerThread: Sendable {
         if let thread = handle.withLock({ $0 }) { pthread_detach(thread) }
     }
 
-    /// Waits until the closure has returned.
-    func join() {
+    /// Waits until the closure has returned, or the time is over.
+    ///
+    /// - Returns: Whether it has returned.
+    func join(until deadline: ContinuousClock.Instant) -> Bool {
         let thread = handle.withLock { handle in
             defer { handle = nil }
             return handle
         }
-        if let thread { pthread_join(thread, nil) }
+        guard let thread else { return true }
+        let (seconds, attoseconds) = max(.zero, deadline - .now).components
+        let timeout = Double(seconds) + Double(attoseconds) / 1e18
+        guard isOver.lock(whenValue: true, timeoutSeconds: timeout) else {
+            pthread_detach(thread)
+            return false
+        }
+        isOver.unlock()
+        pthread_join(thread, nil)
+        return true
     }
 
     /// Blocks the calling thread.

@@ -8,6 +8,10 @@ import Logging
 import Postgres
 
 struct Serve: ParsableCommand {
+    /// How long running transactions may take once the calls have ended. Usual ones take a fraction
+    /// of a second; one that waits for another program's lock is cut off.
+    private static let stopLimit = Duration.seconds(5)
+
     static let configuration = CommandConfiguration(
         abstract: "Serves until SIGTERM or SIGINT, then finishes what it has taken and ends.")
 
@@ -50,11 +54,10 @@ struct Serve: ParsableCommand {
             if migrate { try Migrate.migrate(opened.conninfo, logger) }
             let engine = IngestEngine(
                 conninfo: opened.conninfo, laneCount: laneCount, logger: logger)
-            defer { engine.stop() }
+            defer { engine.stop(within: Self.stopLimit) }
             let server = try listening(on: host, port) {
                 try ContactsServer(host: host, port: port, engine: engine, logger: logger)
             }
-            defer { server.stop() }
             let adminServer = try adminAddress.map { host, port in
                 try listening(on: host, port) {
                     try AdminServer(host: host, port: port, engine: engine)
@@ -70,6 +73,13 @@ struct Serve: ParsableCommand {
             logger.info("ready", metadata: metadata)
             let name = signals.wait()
             logger.info("stopping", metadata: ["signal": "\(name)"])
+            server.drain()
+            // The loops go with the process if a lane does not end: it may still deliver to them.
+            if engine.stop(within: Self.stopLimit) {
+                server.shutDown()
+            } else {
+                logger.warning("transactions cut off that did not end; they are rolled back")
+            }
         } catch {
             opened.cluster?.stop()
             throw error

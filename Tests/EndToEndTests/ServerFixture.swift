@@ -24,8 +24,9 @@ final class ServerFixture: Sendable {
 
     /// Stops in order; blocks, so it is not for a task to call directly.
     func stop() {
-        server.stop()
+        server.drain()
         engine.stop()
+        server.shutDown()
     }
 
     func client(workspace: String? = nil) async throws -> ContactsClient {
