@@ -34,8 +34,9 @@ final class DatabaseMonitor: Sendable {
     /// Looks until it is stopped. Runs on the monitor's thread.
     func run() {
         var connection: Connection?
+        var holdsLock = false
         while !isStopped.load(ordering: .relaxed) {
-            let canCommit = look(&connection)
+            let canCommit = look(&connection, &holdsLock)
             if isWritable.exchange(canCommit, ordering: .relaxed) != canCommit {
                 logger.notice(
                     canCommit ? "the database takes contacts" : "the database takes no contacts")
@@ -45,10 +46,15 @@ final class DatabaseMonitor: Sendable {
         connection?.close()
     }
 
-    private func look(_ connection: inout Connection?) -> Bool {
+    private func look(_ connection: inout Connection?, _ holdsLock: inout Bool) -> Bool {
         do {
             let open = try connection ?? connect()
             connection = open
+            // Until the database has noticed that an earlier connection is gone, that one holds it.
+            if !holdsLock {
+                holdsLock =
+                    try open.query("SELECT pg_try_advisory_lock(\(lock))").bool(0, 0) ?? false
+            }
             let result = try open.query(
                 "SELECT NOT pg_is_in_recovery() AND NOT current_setting('transaction_read_only')::bool"
             )
@@ -56,6 +62,7 @@ final class DatabaseMonitor: Sendable {
         } catch {
             connection?.close()
             connection = nil
+            holdsLock = false
             return false
         }
     }
@@ -64,7 +71,6 @@ final class DatabaseMonitor: Sendable {
         let connection = try Connection(
             conninfo: conninfo, applicationName: "contactsd monitor", connectTimeoutSeconds: 2)
         connection.statementDeadline = Self.patience
-        try connection.execute("SELECT pg_try_advisory_lock(\(lock))")
         return connection
     }
 }

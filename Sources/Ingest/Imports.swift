@@ -49,7 +49,7 @@ enum Imports {
         }
         if let refusal = try lock(options, workspace, connection) { return .refused(refusal) }
         try replace(options, workspace, call, server, connection)
-        let (decided, _) = try progress(options.importID, workspace, connection)
+        let decided = try progress(options.importID, workspace, connection).decided
         let ledger = ImportLedger(
             workspace: workspace, options: options, call: call, server: server,
             isRecorded: true, decidedBefore: decided)
@@ -139,21 +139,47 @@ enum Imports {
 
     private static func progress(
         _ importID: String, _ workspace: Workspace, _ connection: Connection
-    ) throws -> (decided: SequenceSet, counts: ImportCounts) {
+    ) throws -> Progress {
+        try progress([importID], workspace, connection)[importID] ?? Progress()
+    }
+
+    /// What all calls of each import have decided.
+    private static func progress(
+        _ importIDs: [String], _ workspace: Workspace, _ connection: Connection
+    ) throws -> [String: Progress] {
+        var ids = BinaryArray(of: .text)
+        for importID in importIDs { ids.append(text: importID) }
+        var parameters = Parameters()
+        parameters.append(int32: workspace.id)
+        parameters.append(ids)
         let found = try connection.query(
             """
-            SELECT decided_through, decided, counts::text FROM import_progress
-            WHERE workspace_id = $1 AND import_id = $2
-            """, key(importID, workspace))
+            SELECT p.import_id, p.decided_through, p.decided, p.counts::text
+            FROM unnest($2::text[]) AS k (id)
+            CROSS JOIN LATERAL (
+                SELECT * FROM import_progress
+                WHERE workspace_id = $1 AND import_id >= k.id AND import_id <= k.id
+                ORDER BY import_id, call, lane LIMIT ALL OFFSET 0
+            ) p
+            """, parameters)
+        var all: [String: Progress] = [:]
+        for row in 0..<found.rowCount {
+            let decided = SequenceSet(
+                through: UInt64(found.int64(row, 1) ?? 0), bytes: found.bytes(row, 2) ?? [])
+            let counts = integers(found.text(row, 3) ?? "")
+            all[found.text(row, 0) ?? "", default: Progress()].add(decided, counts)
+        }
+        return all
+    }
+
+    private struct Progress {
         var decided = SequenceSet()
         var counts = ImportCounts()
-        for row in 0..<found.rowCount {
-            decided.formUnion(
-                SequenceSet(
-                    through: UInt64(found.int64(row, 0) ?? 0), bytes: found.bytes(row, 1) ?? []))
-            counts.add(Self.integers(found.text(row, 2) ?? ""))
+
+        mutating func add(_ decided: SequenceSet, _ counts: [Int64]) {
+            self.decided.formUnion(decided)
+            self.counts.add(counts)
         }
-        return (decided, counts)
     }
 
     private static func integers(_ array: String) -> [Int64] {
@@ -189,7 +215,8 @@ enum Imports {
             "SELECT \(columns) FROM imports i WHERE workspace_id = $1 AND id = $2",
             key(importID, workspace))
         guard found.rowCount == 1 else { return nil }
-        return try read(found, 0, workspace, liveness, connection)
+        let progress = try progress(importID, workspace, connection)
+        return try read(found, 0, progress, workspace, liveness)
     }
 
     /// A page of imports, the latest first.
@@ -211,10 +238,14 @@ enum Imports {
             ORDER BY created_at DESC, id DESC LIMIT $2
             """, parameters)
         var list = ImportList()
+        let ids = (0..<found.rowCount).compactMap { found.text($0, 0) }
+        let progress = try progress(ids, workspace, connection)
         var byteCount = 0
         for row in 0..<min(found.rowCount, count) where byteCount < ImportList.byteLimit {
             byteCount += found.byteCount(row, 1) + ImportList.otherByteCount
-            list.imports.append(try read(found, row, workspace, liveness, connection))
+            list.imports.append(
+                try read(
+                    found, row, progress[ids[row]] ?? Progress(), workspace, liveness))
         }
         list.hasMore = list.imports.count < found.rowCount
         return list
@@ -234,11 +265,10 @@ enum Imports {
         """
 
     private static func read(
-        _ found: QueryResult, _ row: Int, _ workspace: Workspace, _ liveness: Liveness,
-        _ connection: Connection
+        _ found: QueryResult, _ row: Int, _ progress: Progress, _ workspace: Workspace,
+        _ liveness: Liveness
     ) throws -> Import {
         let importID = found.text(row, 0) ?? ""
-        let (decided, counts) = try progress(importID, workspace, connection)
         var state = ImportState(rawValue: UInt8(clamping: found.int16(row, 2) ?? 0)) ?? .interrupted
         let isAlive =
             found.int64(row, 6) == liveness.server
@@ -247,7 +277,7 @@ enum Imports {
         if state == .running, !isAlive { state = .interrupted }
         return Import(
             importID: importID, state: state,
-            summary: counts.summary(committedThrough: decided.through),
+            summary: progress.counts.summary(committedThrough: progress.decided.through),
             options: try UpsertOptions(packed: found.bytes(row, 1) ?? []),
             createdAt: Timestamp(microseconds: found.int64(row, 4) ?? 0),
             updatedAt: Timestamp(microseconds: found.int64(row, 5) ?? 0))

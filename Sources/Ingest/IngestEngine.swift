@@ -16,6 +16,8 @@ package final class IngestEngine: Sendable {
     private let conninfo: String
     private let logger: Logger
     private let reader: Reader
+    /// For what is read in pages, which may be many at once.
+    private let pager: Reader
     private let listWriter: Reader
     private let feed: EventFeed
     private let sweeper: Sweeper
@@ -49,6 +51,8 @@ package final class IngestEngine: Sendable {
         let feed = EventFeed(conninfo: conninfo, logger: logger)
         let sweeper = Sweeper(conninfo: conninfo, interval: sweepInterval, logger: logger)
         self.reader = reader
+        let pager = Reader(conninfo: conninfo, name: "pager", logger: logger)
+        self.pager = pager
         self.listWriter = listWriter
         self.feed = feed
         self.sweeper = sweeper
@@ -61,6 +65,7 @@ package final class IngestEngine: Sendable {
             }
         }
         threads.append(WorkerThread { reader.run() })
+        threads.append(WorkerThread { pager.run() })
         threads.append(WorkerThread { listWriter.run() })
         threads.append(WorkerThread { feed.run() })
         threads.append(WorkerThread { sweeper.run() })
@@ -175,7 +180,7 @@ package final class IngestEngine: Sendable {
         completion: @escaping @Sendable (Result<ImportList, ReaderError>) -> Void
     ) {
         let liveness = liveness
-        reader.read(
+        pager.read(
             { try Imports.list(count, after: place, in: workspace, liveness, $0) },
             completion: completion)
     }
@@ -206,6 +211,7 @@ package final class IngestEngine: Sendable {
         let deadline = ContinuousClock.now + limit
         for queue in queues { queue.close() }
         reader.close()
+        pager.close()
         listWriter.close()
         feed.stop()
         sweeper.stop()
@@ -228,7 +234,7 @@ extension IngestEngine {
         in workspace: Workspace,
         completion: @escaping @Sendable (Result<[ContactList], ReaderError>) -> Void
     ) {
-        reader.read({ try Lists.all(in: workspace, $0) }, completion: completion)
+        pager.read({ try Lists.all(in: workspace, $0) }, completion: completion)
     }
 
     /// Deletes a list, and answers when it and its members are gone.
@@ -265,7 +271,7 @@ extension IngestEngine {
         _ listID: Int64, in workspace: Workspace,
         completion: @escaping @Sendable (Result<ContactExport.Page, ReaderError>) -> Void
     ) {
-        reader.read(
+        pager.read(
             { try ContactExport.begin(listID, in: workspace, $0) }, completion: completion)
     }
 
@@ -274,7 +280,7 @@ extension IngestEngine {
         of export: ContactExport,
         completion: @escaping @Sendable (Result<ContactExport.Page, ReaderError>) -> Void
     ) {
-        reader.read({ try export.page($0) }, completion: completion)
+        pager.read({ try export.page($0) }, completion: completion)
     }
 
     /// Events after a watcher's position.
@@ -282,7 +288,7 @@ extension IngestEngine {
         after position: EventPosition, in workspace: Workspace,
         completion: @escaping @Sendable (Result<EventPage, ReaderError>) -> Void
     ) {
-        reader.read(
+        pager.read(
             { try EventPages.page(after: position, in: workspace, $0) }, completion: completion)
     }
 
