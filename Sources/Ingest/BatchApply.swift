@@ -22,12 +22,12 @@ extension UpsertBatch {
         guard !isDropped(item.work), !isRejected(index) else { return .done }
         let plan = plans[item.plan]
         let owner = identifiers[owner: item.entries[plan.key.rawValue]]
-        if let list = unknownList(item, plan) {
-            fail(index, .listUnknown, "list_ids", "the workspace has no list \(list)")
+        if item.isReplay {
+            replay(index, owner)
             return .done
         }
-        if item.isReplay {
-            outcomes[index] = Outcome(status: .replayed, id: owner >= 0 ? id(of: owner) : Self.noID)
+        if let list = unknownList(item, plan) {
+            fail(index, .listUnknown, "list_ids", "the workspace has no list \(list)")
             return .done
         }
         guard owner >= 0 else {
@@ -43,6 +43,16 @@ extension UpsertBatch {
         let touchesFields = plan.writeMode == .replace || item.mentions(RowBlock.fieldsBit)
         if slots[Int(owner)].lacksFields && touchesFields { return .needsFields(slot: owner) }
         return update(index, item, plan, owner)
+    }
+
+    /// What an earlier call decided stands, whatever has become of the contact.
+    private func replay(_ index: Int, _ owner: Int32) {
+        if let error = replayedErrors[index] {
+            outcomes[index] = Outcome(status: .failed, id: Self.noID)
+            errors[index] = error
+        } else {
+            outcomes[index] = Outcome(status: .replayed, id: owner >= 0 ? id(of: owner) : Self.noID)
+        }
     }
 
     /// Marks an item that the database itself refused.

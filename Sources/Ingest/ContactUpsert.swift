@@ -330,22 +330,6 @@ final class ContactUpsert: BatchStore {
     }
 }
 
-extension CopyIn {
-    /// Sends what has gathered once it is worth a system call.
-    mutating func writeIfFull(_ chunk: inout [UInt8]) throws(PostgresError) {
-        guard chunk.count >= Self.chunkByteLimit else { return }
-        try write(chunk)
-        chunk.removeAll(keepingCapacity: true)
-    }
-
-    /// Sends the rest and the trailer of the binary format.
-    consuming func finish(_ chunk: inout [UInt8]) throws(PostgresError) {
-        chunk.append(contentsOf: Self.trailer)
-        try write(chunk)
-        _ = try finish()
-    }
-}
-
 extension ContactID {
     init(_ uuid: UInt128) {
         self.init(

@@ -45,7 +45,7 @@ struct EventWriter {
             external_id, name, first_name, last_name, fields, field_kinds, list_ids, created_at) \
             FROM STDIN (FORMAT binary)
             """)
-        var rows = EventRows()
+        var rows = CopyRows()
         for event in batch.events {
             let workspaceID = workspaceID(event, batch)
             let offset = offsets[workspaceID, default: 1]
@@ -87,22 +87,18 @@ struct EventWriter {
     }
 }
 
-/// Rows of `events` in the form of a binary COPY.
-private struct EventRows {
-    var bytes = CopyIn.header
-
-    mutating func append(
+extension CopyRows {
+    fileprivate mutating func append(
         _ event: UpsertBatch.Event, _ batch: UpsertBatch, workspaceID: Int32, offset: Int64,
         importID: String, now: Int64
     ) {
         let row = RowView(batch.memory.base + event.row)
         let slot = batch.slots[Int(event.slot)]
-        integer(Int16(15))
+        begin(columnCount: 15)
         field(workspaceID)
         field(offset)
         field(Int16(event.type.rawValue))
-        integer(Int32(importID.utf8.count))
-        bytes.append(contentsOf: importID.utf8)
+        text(importID)
         integer(Int32(16))
         copy(row.row + RowLayout.idOffset, 16)
         // The texts, fields and field_kinds stand in the same order and form.
@@ -122,18 +118,5 @@ private struct EventRows {
         integer(Int32(lists.count))
         integer(Int32(1))
         for place in 0..<lists.count { field(lists[place]) }
-    }
-
-    private mutating func field(_ value: some FixedWidthInteger) {
-        integer(Int32(value.bitWidth / 8))
-        integer(value)
-    }
-
-    private mutating func integer(_ value: some FixedWidthInteger) {
-        withUnsafeBytes(of: value.bigEndian) { bytes.append(contentsOf: $0) }
-    }
-
-    private mutating func copy(_ start: UnsafeRawPointer, _ count: Int) {
-        bytes.append(contentsOf: UnsafeRawBufferPointer(start: start, count: count))
     }
 }

@@ -46,6 +46,9 @@ package final class ImportLedger: Sendable {
     /// Whether an earlier call has decided a contact.
     package func wasDecided(_ sequence: UInt64) -> Bool { decidedBefore.contains(sequence) }
 
+    /// Whether earlier calls have decided anything.
+    var goesOn: Bool { decidedBefore.base > 0 || !decidedBefore.bytes.isEmpty }
+
     package var isRecorded: Bool { state.withLock { $0.isRecorded } }
 
     /// Why nothing more may be written of the call. Once one of its blocks has got no answer, a

@@ -215,6 +215,7 @@ struct Lane {
         do {
             let open = try self.open ?? connector.connect(lane: number)
             self.open = open
+            try findReplayedErrors(range, open.ledgers)
             let end = try open.store.run(batch, range, contended: contended)
             let entries = ledgerEntries(range.lowerBound..<end)
             try open.ledgers?.write(entries)
@@ -286,6 +287,19 @@ struct Lane {
 
     // MARK: Imports
 
+    /// What earlier calls have answered to contacts that are sent again.
+    private func findReplayedErrors(_ range: Range<Int>, _ ledgers: LedgerWriter?) throws {
+        guard let ledgers else { return }
+        for (index, work) in works.enumerated() where !work.isDone && !batch.isDropped(index) {
+            guard let ledger = work.ledger, ledger.goesOn else { continue }
+            let replays = work.range.clamped(to: range).filter { batch.items[$0].isReplay }
+            guard !replays.isEmpty else { continue }
+            let errors = try ledgers.failures(
+                among: replays.map { batch.items[$0].sequence }, of: ledger)
+            for (place, error) in errors { batch.replayedErrors[replays[place]] = error }
+        }
+    }
+
     /// What the calls that have contacts in a range of items are to remember, one entry each.
     private func ledgerEntries(_ range: Range<Int>) -> [LedgerWriter.Entry] {
         var entries: [LedgerWriter.Entry] = []
@@ -313,6 +327,7 @@ struct Lane {
             let status = batch.outcomes[index].status
             if status == .failed, let error = batch.errors[index] {
                 entry.progress.counts.count(error)
+                entry.failures.append((batch.items[index].sequence, error))
             } else {
                 entry.progress.counts.count(status)
             }

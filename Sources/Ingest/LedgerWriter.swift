@@ -16,6 +16,8 @@ struct LedgerWriter {
     struct Entry {
         let ledger: ImportLedger
         var progress: LaneProgress
+        /// Contacts that failed for what stands in the database.
+        var failures: [(sequence: UInt64, error: ContactError)] = []
         /// How the import ends with this transaction, if it does.
         var ending: ImportState?
     }
@@ -30,6 +32,7 @@ struct LedgerWriter {
         try connection.prepare("import_fence", Self.fence)
         try connection.prepare("import_progress", Self.insertProgress)
         try connection.prepare("import_end", Self.end)
+        try connection.prepare("import_failures", Self.findFailures)
     }
 
     private static let insertImports = """
@@ -68,6 +71,63 @@ struct LedgerWriter {
             counts = EXCLUDED.counts, updated_at = now()
         """
 
+    static let findFailures = """
+        SELECT k.ord::int4, f.reason, f.field, f.message, f.retryable, f.conflicting_id
+        FROM unnest($3::int8[]) WITH ORDINALITY AS k (sequence, ord)
+        CROSS JOIN LATERAL (
+            SELECT * FROM import_failures
+            WHERE workspace_id = $1 AND import_id = $2
+                AND sequence >= k.sequence AND sequence <= k.sequence
+            ORDER BY sequence LIMIT 1
+        ) f
+        """
+
+    /// Which of the contacts that an import has decided before had failed, by their place.
+    func failures(
+        among sequences: [UInt64], of ledger: ImportLedger
+    ) throws -> [Int: ContactError] {
+        var array = BinaryArray(of: .int64)
+        for sequence in sequences { array.append(int64: Int64(clamping: sequence)) }
+        var parameters = Parameters()
+        parameters.append(int32: ledger.workspaceID)
+        parameters.append(text: ledger.importID)
+        parameters.append(array)
+        let found = try connection.execute(prepared: "import_failures", parameters)
+        var errors: [Int: ContactError] = [:]
+        for row in 0..<found.rowCount {
+            errors[Int(found.int32(row, 0) ?? 1) - 1] = ContactError(
+                reasonText: found.text(row, 1) ?? "", field: found.text(row, 2) ?? "",
+                message: found.text(row, 3) ?? "", retryable: found.bool(row, 4) ?? false,
+                conflictingID: found.text(row, 5) ?? "")
+        }
+        return errors
+    }
+
+    private func writeFailures(_ entries: [Entry]) throws {
+        guard !entries.isEmpty else { return }
+        var copy = try connection.copyIn(
+            """
+            COPY import_failures (workspace_id, import_id, sequence, reason, field, message, \
+            retryable, conflicting_id) FROM STDIN (FORMAT binary)
+            """)
+        var rows = CopyRows()
+        for entry in entries {
+            for (sequence, error) in entry.failures {
+                rows.begin(columnCount: 8)
+                rows.field(entry.ledger.workspaceID)
+                rows.text(entry.ledger.importID)
+                rows.field(Int64(clamping: sequence))
+                rows.text(error.reasonText)
+                rows.text(error.field)
+                rows.text(error.message)
+                rows.field(UInt8(error.retryable ? 1 : 0))
+                rows.text(error.conflictingID)
+                try copy.writeIfFull(&rows.bytes)
+            }
+        }
+        try copy.finish(&rows.bytes)
+    }
+
     /// - Throws: `TakenOver` when nothing may be written of some of the calls.
     func write(_ entries: [Entry]) throws {
         guard !entries.isEmpty else { return }
@@ -81,6 +141,7 @@ struct LedgerWriter {
         let made = try insert(new)
         if made < entries.count { try checkFence(entries) }
         try writeProgress(entries)
+        try writeFailures(entries.filter { !$0.failures.isEmpty })
         for entry in entries where entry.ledger.isRecorded || made < new.count {
             if let ending = entry.ending { try end(entry.ledger, ending) }
         }

@@ -103,6 +103,8 @@ package enum Schema {
         // An import's progress has a row for each call and lane, so that lanes never wait for each
         // other. All contacts up to decided_through are decided, and those whose bit is set in
         // decided: bit i (the lowest of a byte first) is contact decided_through + 1 + i.
+        // import_failures has the contacts that failed for what stood in the database then; whoever
+        // sends one again gets the same answer. What breaks a rule of its own is not kept.
         // call tells the calls of an import apart; one that is not the last writes no more.
         """
         ALTER TABLE workspaces
@@ -177,7 +179,18 @@ package enum Schema {
             updated_at timestamptz NOT NULL DEFAULT now(),
             PRIMARY KEY (workspace_id, import_id, call, lane)
         );
-        ALTER TABLE import_progress ALTER COLUMN decided SET STORAGE EXTERNAL
+        ALTER TABLE import_progress ALTER COLUMN decided SET STORAGE EXTERNAL;
+        CREATE TABLE import_failures (
+            workspace_id integer NOT NULL,
+            import_id text COLLATE "C" NOT NULL,
+            sequence bigint NOT NULL,
+            reason text NOT NULL,
+            field text NOT NULL,
+            message text NOT NULL,
+            retryable boolean NOT NULL,
+            conflicting_id text NOT NULL,
+            PRIMARY KEY (workspace_id, import_id, sequence)
+        )
         """,
     ]
 }

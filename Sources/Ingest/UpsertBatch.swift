@@ -70,6 +70,8 @@ final class UpsertBatch {
     private(set) var order: [Int32] = []
     var outcomes: [Outcome] = []
     var errors: [Int: ContactError] = [:]
+    /// Of contacts that an earlier call of their import decided, those that had failed.
+    var replayedErrors: [Int: ContactError] = [:]
     var events: [Event] = []
     /// Of each workspace, the lists that the transaction's contacts join.
     private(set) var mentionedLists: [Int32: Set<Int64>] = [:]
@@ -102,6 +104,7 @@ final class UpsertBatch {
         plans.removeAll(keepingCapacity: true)
         outcomes.removeAll(keepingCapacity: true)
         errors.removeAll(keepingCapacity: true)
+        replayedErrors.removeAll()
         rejected.removeAll()
         worksPlans.removeAll(keepingCapacity: true)
         droppedWorks = Array(repeating: false, count: works.count)
@@ -201,7 +204,7 @@ final class UpsertBatch {
     }
 
     func joinsLists(_ item: Item, _ plan: WritePlan) -> Bool {
-        item.mentions(RowBlock.listsBit) || !plan.lists.isEmpty
+        !item.isReplay && (item.mentions(RowBlock.listsBit) || !plan.lists.isEmpty)
     }
 
     /// Adds a contact that stands in the database, found by one of its identifiers.
