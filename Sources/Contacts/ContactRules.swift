@@ -29,8 +29,9 @@ package enum ContactLimits {
     /// Custom fields of a stored contact, as JSON: what one contact on the wire can come to. A byte
     /// may be written as six, and short values of 300 fields take some more.
     package static let storedFieldBytes = 6 * contactBytes + 16 * 1024
-    /// Lists that one contact or one import names. Each costs a row; more are no selection any more.
-    package static let lists = 1000
+    /// Lists that one contact or one import names. Each costs a row: a call of 10,000 small contacts
+    /// may come to a million.
+    package static let lists = 100
     /// One contact on the wire.
     package static let contactBytes = 100 * 1024
 }

@@ -1,5 +1,6 @@
 """The options of an import, the identifiers that match, and workspaces."""
 
+import threading
 import time
 
 import grpc
@@ -14,7 +15,7 @@ from stubs import pb
     {"match_by": 5}, {"match_by": -1}, {"write_mode": 3}, {"existence": 4}, {"results": 4},
     {"results": 2**31 - 1}, {"default_dial_code": "abc"}, {"default_dial_code": "+1"},
     {"default_dial_code": "1 "}, {"default_dial_code": "1" * 40}, {"default_dial_code": "1\0"},
-    {"import_id": "x" * 129}, {"list_ids": [0] * 1001}, {"labels": {"": "x"}},
+    {"import_id": "x" * 129}, {"list_ids": [0] * 101}, {"labels": {"": "x"}},
     {"labels": {"x" * 65: ""}}, {"labels": {"x": "y" * 257}},
     {"labels": {str(n): "" for n in range(33)}},
     {"existence": pb.EXISTENCE_CREATE_ONLY, "match_by": pb.MATCH_BY_ID},
@@ -43,7 +44,7 @@ def test_an_unknown_list_of_the_import_is_not_found_and_nothing_is_written(
 
 def test_options_at_their_limits_are_taken(stub, workspace):
     labels = {str(n).rjust(64, "x"): "y" * 256 for n in range(32)}
-    answer = upsert(stub, [], workspace, import_id="x" * 128, list_ids=[0] * 1000, labels=labels)
+    answer = upsert(stub, [], workspace, import_id="x" * 128, list_ids=[0] * 100, labels=labels)
     assert answer.import_id == "x" * 128
 
 
@@ -381,3 +382,10 @@ def test_a_repeated_metadata_key_is_answered_one_way_or_the_other(stub, workspac
     assert done.wait(10)
     assert call.code() in (grpc.StatusCode.OK, grpc.StatusCode.NOT_FOUND,
                            grpc.StatusCode.INVALID_ARGUMENT)
+
+
+def test_a_contact_names_at_most_100_lists(stub, workspace, domain):
+    contacts = [pb.Contact(email=f"{n}@{domain}", list_ids=[0] * n) for n in (100, 101)]
+    at, past = upsert(stub, contacts, workspace).results
+    assert at.status == CREATED
+    assert (past.error.reason, past.error.field) == ("FIELD_INVALID", "list_ids")
