@@ -46,12 +46,6 @@ extension ReceivedMessage {
             try decoder.decodeUpsertContacts(bytes)
         }
     }
-
-    func decodeGetContacts(with decoder: RequestDecoder) throws(DecodeError) -> [ContactKey?] {
-        try bytes.withUnsafeReadableBytes { bytes throws(DecodeError) in
-            try decoder.decodeGetContacts(bytes)
-        }
-    }
 }
 
 extension ReceivedMessage {

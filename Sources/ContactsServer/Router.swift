@@ -33,12 +33,12 @@ struct Router: CallRouter {
             return BulkUpsertCall(engine: engine, budget: budget, context: context())
         case "UpsertContacts":
             return UpsertContactsCall(engine: engine, budget: budget, context: context())
-        case "GetImport": return ImportsCall(.get, engine: engine, context: context())
-        case "ListImports": return ImportsCall(.list, engine: engine, context: context())
-        case "GetContacts": return GetContactsCall(engine: engine, context: context())
-        case "CreateList": return ListsCall(.create, engine: engine, context: context())
-        case "ListLists": return ListsCall(.list, engine: engine, context: context())
-        case "DeleteList": return ListsCall(.delete, engine: engine, context: context())
+        case "GetContacts": return unary(UnaryMethods.getContacts, call)
+        case "GetImport": return unary(UnaryMethods.getImport, call)
+        case "ListImports": return unary(UnaryMethods.listImports, call)
+        case "CreateList": return unary(UnaryMethods.createList, call)
+        case "ListLists": return unary(UnaryMethods.listLists, call)
+        case "DeleteList": return unary(UnaryMethods.deleteList, call)
         case "ExportContacts": return ExportContactsCall(engine: engine, context: context())
         case "WatchEvents":
             // A caller may wait for them before it makes events.
@@ -46,6 +46,12 @@ struct Router: CallRouter {
             return WatchEventsCall(engine: engine, context: context())
         default: return nil
         }
+    }
+
+    private func unary<Request>(
+        _ method: UnaryMethod<Request>, _ call: ServerCall
+    ) -> any CallHandler {
+        UnaryCall(method, call, engine: engine, context: context())
     }
 
     private func context() -> LoopContext {

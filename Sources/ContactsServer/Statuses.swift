@@ -148,6 +148,10 @@ extension RPCStatus {
         RPCStatus(.notFound, "\(field): the workspace has no list \(id)")
     }
 
+    static func tooManyKeys(_ count: Int, limit: Int) -> RPCStatus {
+        RPCStatus(.invalidArgument, "keys: the call has \(count); the limit is \(limit)")
+    }
+
     static let listNameTaken = RPCStatus(.alreadyExists, "name: a list of the name exists")
 
     static func tooManyLists(_ limit: Int) -> RPCStatus {

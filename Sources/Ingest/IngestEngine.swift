@@ -18,7 +18,8 @@ package final class IngestEngine: Sendable {
     private let reader: Reader
     /// For what is read in pages, which may be many at once.
     private let pager: Reader
-    private let listWriter: Reader
+    /// For writes beside those of contacts, which may wait for locks.
+    private let writer: Reader
     private let feed: EventFeed
     private let sweeper: Sweeper
     private let monitor: DatabaseMonitor
@@ -47,13 +48,13 @@ package final class IngestEngine: Sendable {
         self.queues = queues
         lanes = LaneSet(queues: queues)
         let monitor = DatabaseMonitor(conninfo: conninfo, lock: server, logger: logger)
-        let listWriter = Reader(conninfo: conninfo, name: "list writer", logger: logger)
+        let writer = Reader(conninfo: conninfo, name: "writer", logger: logger)
         let feed = EventFeed(conninfo: conninfo, logger: logger)
         let sweeper = Sweeper(conninfo: conninfo, interval: sweepInterval, logger: logger)
         self.reader = reader
         let pager = Reader(conninfo: conninfo, name: "pager", logger: logger)
         self.pager = pager
-        self.listWriter = listWriter
+        self.writer = writer
         self.feed = feed
         self.sweeper = sweeper
         self.monitor = monitor
@@ -66,7 +67,7 @@ package final class IngestEngine: Sendable {
         }
         threads.append(WorkerThread { reader.run() })
         threads.append(WorkerThread { pager.run() })
-        threads.append(WorkerThread { listWriter.run() })
+        threads.append(WorkerThread { writer.run() })
         threads.append(WorkerThread { feed.run() })
         threads.append(WorkerThread { sweeper.run() })
         threads.append(WorkerThread { monitor.run() })
@@ -135,7 +136,7 @@ package final class IngestEngine: Sendable {
     ) {
         let server = server
         let live = live
-        listWriter.read(
+        writer.read(
             {
                 let start = try Imports.start(options, in: workspace, server: server, $0)
                 if case .begun(let ledger, _) = start {
@@ -148,7 +149,7 @@ package final class IngestEngine: Sendable {
     /// Lets everybody know that an import's call broke off; this server knows by itself.
     package func interrupt(_ ledger: ImportLedger) {
         guard ledger.isRecorded else { return }
-        listWriter.read({ try Imports.interrupt(ledger, $0) }, completion: { _ in })
+        writer.read({ try Imports.interrupt(ledger, $0) }, completion: { _ in })
     }
 
     /// Forgets a call that is over.
@@ -212,7 +213,7 @@ package final class IngestEngine: Sendable {
         for queue in queues { queue.close() }
         reader.close()
         pager.close()
-        listWriter.close()
+        writer.close()
         feed.stop()
         sweeper.stop()
         monitor.stop()
@@ -226,7 +227,7 @@ extension IngestEngine {
         _ name: String, in workspace: Workspace,
         completion: @escaping @Sendable (Result<ListCreation, ReaderError>) -> Void
     ) {
-        listWriter.read({ try Lists.create(name, in: workspace, $0) }, completion: completion)
+        writer.read({ try Lists.create(name, in: workspace, $0) }, completion: completion)
     }
 
     /// All lists of a workspace, in the order of their ids.
@@ -244,7 +245,7 @@ extension IngestEngine {
         _ id: Int64, in workspace: Workspace,
         completion: @escaping @Sendable (Result<Bool, ReaderError>) -> Void
     ) {
-        listWriter.read({ try Lists.remove(id, in: workspace, $0) }) { [weak self] removed in
+        writer.read({ try Lists.remove(id, in: workspace, $0) }) { [weak self] removed in
             guard case .success(true) = removed, let self else { return completion(removed) }
             removeMembers(of: id, in: workspace, completion: completion)
         }
@@ -255,7 +256,7 @@ extension IngestEngine {
         of id: Int64, in workspace: Workspace,
         completion: @escaping @Sendable (Result<Bool, ReaderError>) -> Void
     ) {
-        listWriter.read({ try Lists.removeMembers(of: id, in: workspace.id, $0) }) {
+        writer.read({ try Lists.removeMembers(of: id, in: workspace.id, $0) }) {
             [weak self] hasMore in
             guard case .success(true) = hasMore, let self else {
                 return completion(hasMore.map { _ in true })

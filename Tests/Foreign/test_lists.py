@@ -245,7 +245,7 @@ def test_a_broken_connection_is_replaced_and_nothing_is_made_twice():
     def cut():
         while not stop.is_set():
             server.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                         " WHERE application_name = 'contactsd list writer'")
+                         " WHERE application_name = 'contactsd writer'")
             time.sleep(0.02)
 
     cutter = threading.Thread(target=cut)
