@@ -344,6 +344,10 @@ class LiveCall:
     def send(self, message):
         self._requests.put(message)
 
+    def all_taken(self):
+        """Whether the library has begun to send each message."""
+        return self._requests.empty()
+
     def half_close(self):
         self._requests.put(None)
 
