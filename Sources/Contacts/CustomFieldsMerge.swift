@@ -51,8 +51,12 @@ package enum CustomFieldsMerge {
 
     /// What a contact may not have become by merging: the limits of a contact hold for all its custom
     /// fields, however many calls they came with.
-    package static func fault(ofMerged fields: Span<UInt8>) -> RuleFault? {
-        guard fields.count <= ContactLimits.storedFieldBytes else {
+    ///
+    /// - Parameter standing: What they were; fields that are past a limit already may get fewer.
+    package static func fault(
+        ofMerged fields: Span<UInt8>, standing: Span<UInt8>
+    ) -> RuleFault? {
+        guard fields.count <= max(ContactLimits.storedFieldBytes, standing.count) else {
             return RuleFault(
                 .contactTooLarge,
                 """
@@ -62,6 +66,17 @@ package enum CustomFieldsMerge {
         }
         // The shortest field, with what parts it from the next, is `"a": 1, `.
         guard fields.count > ContactLimits.fields * 8 else { return nil }
+        let count = memberCount(fields)
+        guard count > ContactLimits.fields, count > memberCount(standing) else { return nil }
+        return RuleFault(
+            .fieldInvalid,
+            """
+            the contact would have \(count) custom fields; the limit is \(ContactLimits.fields), \
+            remove some with null or replace them
+            """)
+    }
+
+    private static func memberCount(_ fields: Span<UInt8>) -> Int {
         var count = 0
         var walk = JSONWalk()
         walk.advance(fields)
@@ -69,13 +84,7 @@ package enum CustomFieldsMerge {
             count += 1
             walk.advance(fields)
         }
-        guard count > ContactLimits.fields else { return nil }
-        return RuleFault(
-            .fieldInvalid,
-            """
-            the contact would have \(count) custom fields; the limit is \(ContactLimits.fields), \
-            remove some with null or replace them
-            """)
+        return count
     }
 
     /// Whether the patch, without the fields that it removes, is what is stored: fields and kinds.

@@ -26,8 +26,9 @@ struct OpenedImport {
 }
 
 final class ImportOpening {
-    /// How long an earlier call's transaction may take; usual ones take a fraction of a second.
-    private static let patience = TimeAmount.seconds(30)
+    /// How long an earlier call's transaction may take; usual ones take a fraction of a second. The
+    /// call's first message is held meanwhile.
+    private static let patience = TimeAmount.seconds(5)
     private static let pause = TimeAmount.milliseconds(50)
 
     private let call: ServerCall
@@ -120,7 +121,9 @@ final class ImportOpening {
                 case .refused(let refusal):
                     opening.completion(.failure(RPCStatus(refusal)))
                 case .busy where NIODeadline.now() < deadline:
-                    opening.call.eventLoop.assumeIsolated().scheduleTask(in: Self.pause) {
+                    opening.call.later(Self.pause) {
+                        // A call that is over must not take the import from the next one.
+                        guard !opening.call.isFinished else { return }
                         opening.start(options, workspace, until: deadline)
                     }
                 case .busy:

@@ -42,11 +42,15 @@ final class UpsertContactsCall: CallHandler {
 
     func writable(_ call: ServerCall) {}
 
-    /// The call is short: it is answered before the connection closes.
-    func draining(_ call: ServerCall) {}
+    /// The call is short: it is answered before the connection closes, unless it still waits for an
+    /// earlier call of its import.
+    func draining(_ call: ServerCall) {
+        if session == nil, message != nil { end(call, .shuttingDown) }
+    }
 
     func ended(_ call: ServerCall, by cause: CallEnd) {
         isOver = true
+        message = nil
         session?.abandon()
         session = nil
     }

@@ -12,7 +12,7 @@ internal import RPC
 final class UpsertSession {
     /// Answers, and the contacts that still have none.
     var window = ResultWindow()
-    /// Contacts that failed, answered or not.
+    /// Contacts that failed, answered or not; those that had failed in an earlier call do not count.
     private(set) var failureCount: UInt64 = 0
     /// Set once a lane had to give up, or another call goes on with the import.
     private(set) var failure: IngestFailure?
@@ -77,7 +77,6 @@ final class UpsertSession {
             let error = context.decoder.normalizeContact(
                 at: index, by: opened.rules, into: &context.contact)
             if let error {
-                failureCount += 1
                 refuse(sequence, error)
             } else {
                 append(sequence)
@@ -87,9 +86,9 @@ final class UpsertSession {
 
     /// A refused contact is answered once its import remembers it, like all others.
     private func refuse(_ sequence: UInt64, _ error: ContactError) {
-        guard let ledger = opened.ledger, !ledger.wasDecided(sequence) else {
-            return window.fail(sequence, error)
-        }
+        let isReplay = opened.ledger?.wasDecided(sequence) ?? false
+        if !isReplay { failureCount += 1 }
+        if isReplay || opened.ledger == nil { return window.fail(sequence, error) }
         withBlock(of: homeLane) { $0.refusals.append(.init(sequence: sequence, error: error)) }
     }
 
@@ -163,7 +162,8 @@ final class UpsertSession {
         for (index, entry) in outcome.entries.enumerated() {
             if let (place, error) = errors.first, place == index {
                 window.fail(entry.sequence, error)
-                failureCount += 1
+                let isReplay = opened.ledger?.wasDecided(entry.sequence) ?? false
+                if !isReplay { failureCount += 1 }
                 errors.removeFirst()
             } else {
                 window.settle(entry.sequence, entry.status, entry.id)

@@ -29,7 +29,8 @@ enum Imports {
         _ options: UpsertOptions, in workspace: Workspace, server: Int64, _ connection: Connection
     ) throws -> ImportStart {
         do {
-            return try connection.transaction {
+            // Whoever holds the import's row is waited for elsewhere, not on this thread.
+            return try connection.transaction(settings: "SET LOCAL lock_timeout = '100ms'") {
                 try begin(options, workspace, server, connection)
             }
         } catch let error as PostgresError where error.sqlstate == "55P03" {
@@ -328,8 +329,8 @@ package struct ImportPlace: Sendable, Equatable {
 
 extension Connection {
     /// Runs a closure in a transaction; what it throws rolls back.
-    func transaction<Value>(_ body: () throws -> Value) throws -> Value {
-        try execute("BEGIN")
+    func transaction<Value>(settings: String, _ body: () throws -> Value) throws -> Value {
+        try execute("BEGIN; \(settings)")
         do {
             let value = try body()
             try execute("COMMIT")

@@ -93,15 +93,20 @@ struct Lane {
         }
     }
 
+    /// - Returns: Whether there was any.
+    @discardableResult
     private mutating func giveUp(
         from end: Int, _ reason: IngestFailure, where isMeant: (Work) -> Bool
-    ) {
+    ) -> Bool {
+        var isAny = false
         for index in works.indices where !works[index].isDone && works[index].failure == nil {
             guard isMeant(works[index]) else { continue }
             works[index].failure = (end, reason)
             works[index].ledger?.fail(reason)
             batch.drop(index)
+            isAny = true
         }
+        return isAny
     }
 
     private func deliver(_ work: Work) {
@@ -140,13 +145,15 @@ struct Lane {
             case .committed(let end):
                 return end
             case .takenOver(let ledgers):
-                giveUp(from: range.lowerBound, .takenOver) { work in
+                let isAny = giveUp(from: range.lowerBound, .takenOver) { work in
                     ledgers.contains { $0 === work.ledger }
                 }
+                guard isAny else { throw .takenOver }
             case .settingsChanged(let standing):
-                giveUp(from: range.lowerBound, .settingsChanged) {
+                let isAny = giveUp(from: range.lowerBound, .settingsChanged) {
                     !standing.contains($0.workspace)
                 }
+                guard isAny else { throw .settingsChanged }
             case .lostRace where races < Self.raceLimit:
                 races += 1
                 WorkerThread.sleep(
@@ -160,6 +167,15 @@ struct Lane {
             case .tooLarge:
                 sizeLimit = max(1, range.count / 2)
                 return try commit(range.prefix(sizeLimit))
+            case .faulty(let sqlstate):
+                // It may be a trigger for one contact; then the other calls have to go on.
+                guard range.count <= 1 else { return try commit(range.prefix(range.count / 2)) }
+                let failure = IngestFailure.databaseRefuses(sqlstate: sqlstate)
+                guard let work = range.first.map({ batch.items[$0].work }) else { throw failure }
+                works[work].failure = (range.lowerBound, failure)
+                works[work].ledger?.fail(failure)
+                batch.drop(work)
+                return range.lowerBound
             case .failed(let failure):
                 throw failure
             case .away(let sqlstate):
@@ -206,6 +222,8 @@ struct Lane {
         case tooLarge
         /// No connection, or the database is full or read-only: try again later.
         case away(sqlstate: String?)
+        /// The database says that it cannot work as it is.
+        case faulty(sqlstate: String)
         /// Nothing that another try would change.
         case failed(IngestFailure)
     }
@@ -267,7 +285,7 @@ struct Lane {
         // Whatever it is, it may hang on this connection.
         open?.connection.close()
         open = nil
-        return .failed(.databaseRefuses(sqlstate: sqlstate))
+        return .faulty(sqlstate: sqlstate)
     }
 
     /// SQLSTATEs that say nothing of a contact (PostgreSQL, appendix A): features, transactions and
@@ -342,8 +360,11 @@ struct Lane {
 
     private mutating func settle(_ entries: [LedgerWriter.Entry], _ end: Int) {
         for entry in entries { entry.ledger.commit(entry.progress, ofLane: number) }
-        for index in works.indices where works[index].range.upperBound <= end {
+        for index in works.indices
+        where works[index].range.upperBound <= end && works[index].failure == nil {
             works[index].isDone = true
+            // What is written takes no more part in the rest of the batch.
+            batch.drop(index)
         }
     }
 }

@@ -140,8 +140,9 @@ struct RowMerge {
             patch: (patch ?? incoming.fields).json.span,
             patchKinds: incoming.fieldKinds.json.span,
             intoFields: &scratch.fields, kinds: &scratch.kinds)
-        if fieldsAreMerged, scratch.fields.count > current.fields.count {
-            fault = CustomFieldsMerge.fault(ofMerged: scratch.fields.span.extracting(1...))
+        if fieldsAreMerged {
+            fault = CustomFieldsMerge.fault(
+                ofMerged: scratch.fields.span.extracting(1...), standing: current.fields.json.span)
         }
         return fieldsAreMerged
     }

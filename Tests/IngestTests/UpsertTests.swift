@@ -165,6 +165,17 @@ import TestSupport
         #expect(
             try merge([CustomField("last", .null), CustomField("one more", .integer(1))])?.status
                 == .updated)
+        // Nor by getting shorter.
+        #expect(
+            try merge([CustomField("f0", .string(String(repeating: "x", count: 3000)))])?.status
+                == .updated)
+        let shorter = try merge([CustomField("f0", .integer(1)), CustomField("yet more", .null)])
+        #expect(shorter?.status == .updated)
+        _ = try merge([CustomField("f0", .string(String(repeating: "x", count: 3000)))])
+        let tooManyAgain = try merge([
+            CustomField("f0", .string("")), CustomField("yet one more", .integer(1)),
+        ])
+        #expect(tooManyAgain?.error?.reason == .fieldInvalid)
         // Each call stays below the limit of a contact, and six bytes a character is the most.
         let long = String(repeating: "\u{1}", count: 90_000)
         #expect(try merge([CustomField("f0", .string(long))])?.status == .updated)
