@@ -112,7 +112,7 @@ extension RequestDecoder {
         let message = pointer.pointee
         var options = UpsertOptions()
         options.importID = try text(message.import_id, "import_id")
-        guard options.importID.count <= 128 else {
+        guard options.importID.unicodeScalars.count <= 128 else {
             throw DecodeError.invalid(
                 field: "import_id", description: "it has more than 128 characters")
         }

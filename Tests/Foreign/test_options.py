@@ -15,7 +15,7 @@ from stubs import pb
     {"match_by": 5}, {"match_by": -1}, {"write_mode": 3}, {"existence": 4}, {"results": 4},
     {"results": 2**31 - 1}, {"default_dial_code": "abc"}, {"default_dial_code": "+1"},
     {"default_dial_code": "1 "}, {"default_dial_code": "1" * 40}, {"default_dial_code": "1\0"},
-    {"import_id": "x" * 129}, {"list_ids": [0] * 101}, {"labels": {"": "x"}},
+    {"import_id": "x" * 129}, {"import_id": "e" + "\u0301" * 128}, {"list_ids": [0] * 101}, {"labels": {"": "x"}},
     {"labels": {"x" * 65: ""}}, {"labels": {"x": "y" * 257}},
     {"labels": {str(n): "" for n in range(33)}},
     {"existence": pb.EXISTENCE_CREATE_ONLY, "match_by": pb.MATCH_BY_ID},
