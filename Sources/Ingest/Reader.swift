@@ -1,5 +1,6 @@
 // Queries for callers: one thread with one connection, beside the lanes. The engine has one for
-// look-ups, and one for the writes of lists, which may wait for locks.
+// look-ups, one for what is read in pages, and one for writes beside those of contacts, which may
+// wait for locks.
 //
 // In: queries as closures. Out: what they return, to a completion called on the reader's thread.
 
