@@ -26,6 +26,7 @@ package final class IngestEngine: Sendable {
     private let threads: [WorkerThread]
     private let dryRuns = DryRun.Count()
     private let live = LiveImports()
+    private let paths = PathCounters()
     private let workspaces = Mutex<[String: (Workspace, ContinuousClock.Instant)]>([:])
     /// The lock that this engine holds while it lives.
     private let server: Int64
@@ -58,7 +59,8 @@ package final class IngestEngine: Sendable {
         self.feed = feed
         self.sweeper = sweeper
         self.monitor = monitor
-        let connector = LaneConnector(conninfo: conninfo, isDryRun: false)
+        let connector = LaneConnector(
+            conninfo: conninfo, isDryRun: false, paths: paths)
         var threads = queues.enumerated().map { number, queue in
             WorkerThread {
                 var lane = Lane(queue: queue, connector: connector, number: number, logger: logger)
@@ -76,6 +78,9 @@ package final class IngestEngine: Sendable {
 
     /// Whether the database takes contacts: looked at twice a second.
     package var canCommit: Bool { monitor.canCommit }
+
+    /// How many transactions went a way.
+    package func count(of path: WritePath) -> Int { paths[path] }
 
     /// Begins a dry run; `nil` when there are as many as may be.
     package func dryRun() -> DryRun? {

@@ -154,8 +154,11 @@ struct Lane {
                     !standing.contains($0.workspace)
                 }
                 guard isAny else { throw .settingsChanged }
+            case .wrongGuess:
+                continue
             case .lostRace where races < Self.raceLimit:
                 races += 1
+                connector.paths.count(.lostRace)
                 WorkerThread.sleep(
                     .milliseconds(Int.random(in: 1...(5 * races), using: &random)))
             case .lostRace, .refused:
@@ -216,6 +219,8 @@ struct Lane {
         case settingsChanged(standing: Set<Workspace>)
         /// Another transaction was faster, or a deadlock was broken: try again at once.
         case lostRace
+        /// A contact that was taken to be new is not: try again with a look-up.
+        case wrongGuess
         /// The data is refused.
         case refused
         /// The contacts need more memory than a transaction has.
@@ -239,7 +244,8 @@ struct Lane {
             try open.ledgers?.write(entries)
             try open.events?.write(batch) { works[batch.items[$0].work].ledger?.importID ?? "" }
             isCommitting = true
-            try open.connection.execute("COMMIT")
+            try open.connection.enqueue(prepared: "commit")
+            try open.connection.settle()
             settle(entries, end)
             return .committed(end: end)
         } catch let error as PostgresError {
@@ -248,8 +254,9 @@ struct Lane {
             rollBack()
             switch error {
             case is TooLarge: return .tooLarge
-            case let error as SettingsChanged: return .settingsChanged(standing: error.standing)
-            case let error as TakenOver: return .takenOver(error.ledgers)
+            case is WrongGuess:
+                _ = open?.store.takeGuessBack(batch)
+                return .wrongGuess
             default: return .lostRace
             }
         }
@@ -257,19 +264,12 @@ struct Lane {
 
     private mutating func recover(from error: PostgresError, isCommitting: Bool) -> Attempt {
         if error.isConnectionLoss || open == nil {
-            let wasOpen = open != nil
-            open?.connection.close()
-            open = nil
-            if awaySince == nil {
-                logger.warning(
-                    "lane has no connection, trying again",
-                    metadata: ["lane": "\(number)", "error": "\(error)"])
-            }
-            if connector.isDryRun, wasOpen { return .failed(.dryRunLost) }
-            return isCommitting ? .failed(.outcomeUnknown) : .away(sqlstate: nil)
+            return loseConnection(error, isCommitting: isCommitting)
         }
         rollBack()
+        if error.isUniqueViolation, open?.store.takeGuessBack(batch) == true { return .wrongGuess }
         if error.isTransient || error.isUniqueViolation { return .lostRace }
+        if let refuted = refuted(error) { return refuted }
         logger.warning(
             "transaction refused", metadata: ["lane": "\(number)", "error": "\(error)"])
         let sqlstate = error.sqlstate ?? "?????"
@@ -288,6 +288,42 @@ struct Lane {
         return .faulty(sqlstate: sqlstate)
     }
 
+    private mutating func loseConnection(_ error: PostgresError, isCommitting: Bool) -> Attempt {
+        let wasOpen = open != nil
+        open?.connection.close()
+        open = nil
+        if awaySince == nil {
+            logger.warning(
+                "lane has no connection, trying again",
+                metadata: ["lane": "\(number)", "error": "\(error)"])
+        }
+        if connector.isDryRun, wasOpen { return .failed(.dryRunLost) }
+        return isCommitting ? .failed(.outcomeUnknown) : .away(sqlstate: nil)
+    }
+
+    /// What a statement that must find something did not find (`ContactStatements.all`), now that
+    /// its transaction is rolled back. What it was may have changed again; then another try tells.
+    private mutating func refuted(_ error: PostgresError) -> Attempt? {
+        guard error.sqlstate == "22012", let statement = error.statement, let open else {
+            return nil
+        }
+        do {
+            if statement == TransactionBegin.settings {
+                let workspaces = batch.workspaces
+                let standing = try open.begin.standing(workspaces)
+                return standing == workspaces ? .lostRace : .settingsChanged(standing: standing)
+            }
+            if LedgerWriter.fences.contains(statement) {
+                let ledgers = works.compactMap { $0.isDone ? nil : $0.ledger }
+                let lost = try open.ledgers?.takenOver(ledgers) ?? []
+                return lost.isEmpty ? .lostRace : .takenOver(lost)
+            }
+        } catch {
+            return loseConnection(error, isCommitting: false)
+        }
+        return ContactUpsert.raced.contains(statement) ? .lostRace : nil
+    }
+
     /// SQLSTATEs that say nothing of a contact (PostgreSQL, appendix A): features, transactions and
     /// statements out of place, access rights and missing objects, operators, the system, damage.
     private static let faultsOfTheDatabase = [
@@ -296,6 +332,8 @@ struct Lane {
 
     private mutating func rollBack() {
         do {
+            // What is still queued may fail; it is rolled back in any case.
+            _ = try? open?.connection.settle()
             try open?.connection.execute("ROLLBACK")
         } catch {
             open?.connection.close()
@@ -372,6 +410,7 @@ struct Lane {
 /// A lane's connection and what was prepared on it.
 struct LaneConnection {
     let connection: Connection
+    let begin: TransactionBegin
     let store: any BatchStore
     /// Of the table only.
     let ledgers: LedgerWriter?
@@ -382,19 +421,25 @@ struct LaneConnection {
 struct LaneConnector: Sendable {
     let conninfo: String
     let isDryRun: Bool
+    let paths: PathCounters
 
     func connect(lane: Int) throws(PostgresError) -> LaneConnection {
         let connection = try Connection(
             conninfo: conninfo,
             applicationName: isDryRun ? "contactsd dry run" : "contactsd lane \(lane)",
             settings: ContactUpsert.settings)
+        // Longer than statement_timeout: the server's word is clearer than our silence.
+        connection.statementDeadline = .seconds(65)
+        try connection.prepare("commit", "COMMIT")
+        let begin = try TransactionBegin(connection)
         guard !isDryRun else {
             return LaneConnection(
-                connection: connection, store: try DryRunUpsert(connection), ledgers: nil,
-                events: nil)
+                connection: connection, begin: begin, store: try DryRunUpsert(connection, begin),
+                ledgers: nil, events: nil)
         }
         return LaneConnection(
-            connection: connection, store: try ContactUpsert(connection),
+            connection: connection, begin: begin,
+            store: try ContactUpsert(connection, begin, paths),
             ledgers: try LedgerWriter(connection, lane: lane), events: try EventWriter(connection))
     }
 }

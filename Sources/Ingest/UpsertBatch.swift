@@ -34,6 +34,8 @@ final class UpsertBatch {
         let workspace: Workspace
         /// PostgreSQL's xmin of the row looked up: it differs once another transaction wrote it.
         let version: UInt32
+        /// Where that row was.
+        var place = RowPlace()
         let isNew: Bool
         /// Microseconds since 2000; 0 for a new contact.
         var createdAt: Int64 = 0
@@ -93,6 +95,8 @@ final class UpsertBatch {
     private(set) var isSingle = false
     /// Whether the lists and the age of contacts have to be looked up with them.
     private(set) var needsWholeContacts = false
+    /// No contact of the transaction has to be one that stands.
+    private(set) var mayAllBeNew = true
 
     /// Gives memory back; the outcomes stay until the next load.
     func release() { memory.reset() }
@@ -160,6 +164,7 @@ final class UpsertBatch {
         mentionedLists.removeAll(keepingCapacity: true)
         knownLists.removeAll(keepingCapacity: true)
         needsWholeContacts = false
+        mayAllBeNew = true
         joinedCount = 0
         planListsAreMentioned = Array(repeating: false, count: plans.count)
         identifiers.reset(expecting: range.count)
@@ -174,6 +179,7 @@ final class UpsertBatch {
         let plan = plans[item.plan]
         let view = RowView(memory.base + item.row)
         items[index].entries = .init(repeating: -1)
+        if item.isReplay || plan.key == .id || plan.existence == .updateOnly { mayAllBeNew = false }
         for identifier in Identifier.settable {
             let isMatched = identifier == plan.key
             guard plan.workspace.uniqueBy.contains(identifier), isMatched || !item.isReplay,
@@ -223,6 +229,11 @@ final class UpsertBatch {
         slots.append(make())
         identifiers.find(entry, owner: slot)
         if tracksIDs { slotsByID[id] = slot }
+    }
+
+    /// Whether a contact took an identifier and gave it up again.
+    var hasTransientIdentifier: Bool {
+        tracksIDs && order.contains { identifiers.wasTakenForATime($0) }
     }
 
     /// The slots in the order of their identifiers, each once.
