@@ -252,7 +252,8 @@ final class ContactUpsert: BatchStore {
         for index in slots where batch.slots[Int(index)].isNew {
             let row = batch.memory.base + batch.slots[Int(index)].row
             chunk.append(
-                contentsOf: UnsafeRawBufferPointer(start: row, count: RowView(row).tableByteCount))
+                contentsOf: UnsafeRawBufferPointer(
+                    start: row, count: RowLayout.tableByteCount(row)))
             try copy.writeIfFull(&chunk)
         }
         try copy.finish(&chunk)
