@@ -137,7 +137,7 @@ final class UpsertSession {
         if ending != nil { isEnding = true }
         outstandingCount += 1
         let byteCount = block.byteCount
-        budget.charge(byteCount)
+        budget.chargeWork(byteCount)
         let session = NIOLoopBound(self, eventLoop: eventLoop)
         let eventLoop = eventLoop
         let refusals = block.refusals
@@ -156,7 +156,10 @@ final class UpsertSession {
     private func settle(
         _ outcome: BlockOutcome, _ refusals: [RowBlock.Refusal], _ byteCount: Int, isEnd: Bool
     ) {
-        budget.charge(-byteCount)
+        budget.chargeWork(-byteCount)
+        if let goal = engine.lanes.byteGoal {
+            budget.workLimitByteCount = ServerLimits.workBytes.clamping(goal)
+        }
         outstandingCount -= 1
         var errors = outcome.errors[...]
         for (index, entry) in outcome.entries.enumerated() {

@@ -27,6 +27,9 @@ struct Lane {
     private var awaySince: ContinuousClock.Instant?
     /// Items of a transaction; fewer once the contacts of a batch have proved to be large.
     private var sizeLimit = 0
+    private var pace = TransactionPace()
+    /// Transactions that were begun for the batch.
+    private var attemptCount = 0
     private var random = SystemRandomNumberGenerator()
 
     init(queue: LaneQueue, connector: LaneConnector, number: Int, logger: Logger) {
@@ -53,7 +56,8 @@ struct Lane {
 
     /// Serves the queue until it is closed and empty.
     mutating func run() {
-        while let taken = queue.take() {
+        while let taken = queue.take(atMost: pace.contactLimit) {
+            let start = ContinuousClock.now
             batch.load(taken)
             works = Self.works(taken)
             dropFailed()
@@ -67,9 +71,19 @@ struct Lane {
                 }
             }
             for work in works { deliver(work) }
+            keepPace(since: start)
             batch.release()
         }
         open?.connection.close()
+    }
+
+    /// What was cut or tried again says nothing of the usual pace.
+    private mutating func keepPace(since start: ContinuousClock.Instant) {
+        defer { attemptCount = 0 }
+        let count = batch.items.count
+        guard count > 0, attemptCount == 1 else { return }
+        pace.took(.now - start, for: count)
+        queue.transactionByteGoal = batch.loadedByteCount / count * pace.contactLimit
     }
 
     private static func works(_ taken: [LaneWork]) -> [Work] {
@@ -234,6 +248,7 @@ struct Lane {
     }
 
     private mutating func attempt(_ range: Range<Int>, contended: Bool) -> Attempt {
+        attemptCount += 1
         var isCommitting = false
         do {
             let open = try self.open ?? connector.connect(lane: number)

@@ -6,6 +6,7 @@
 package import Contacts
 internal import DequeModule
 internal import NIOConcurrencyHelpers
+internal import Synchronization
 
 /// A block and where its outcomes go.
 package struct LaneWork: Sendable {
@@ -70,14 +71,24 @@ package final class LaneQueue: Sendable {
         var isClosed = false
     }
 
-    /// The most that one transaction takes. More gains little throughput and costs latency.
+    /// The most that one transaction takes, however fast the database is.
     package static let transactionContactLimit = 10_000
     package static let transactionByteLimit = 8 * 1024 * 1024
+    /// Of one block. A transaction takes blocks whole.
+    static let blockContactLimit = 1_000
+    static let blockByteLimit = 1024 * 1024
 
     private let condition = ConditionLock(value: false)
     private let state = NIOLockedValueBox(State())
+    private let byteGoal = Atomic<Int>(0)
 
     package init() {}
+
+    /// The bytes of a transaction as large as it should be; 0 while that is not known.
+    var transactionByteGoal: Int {
+        get { byteGoal.load(ordering: .relaxed) }
+        set { byteGoal.store(newValue, ordering: .relaxed) }
+    }
 
     /// Hands a block over. Blocks of one caller are taken in the order they came.
     package func add(_ work: LaneWork) {
@@ -96,21 +107,24 @@ package final class LaneQueue: Sendable {
         condition.unlock(withValue: true)
     }
 
-    /// Waits for work and takes what one transaction may hold; `nil` once closed and empty.
+    /// Waits for work and takes what one transaction may hold, which is a block at least; `nil`
+    /// once closed and empty.
     ///
     /// Blocks of one workspace that match by different identifiers go to different transactions:
     /// within one, an identifier is looked up once.
-    func take() -> [LaneWork]? {
+    func take(atMost contactLimit: Int = transactionContactLimit) -> [LaneWork]? {
         condition.lock(whenValue: true)
         let (taken, goesOn) = state.withLockedValue { state in
-            let taken = Self.takeTransaction(from: &state.waiting)
+            let taken = Self.takeTransaction(from: &state.waiting, contactLimit)
             return (taken, !state.waiting.isEmpty || state.isClosed)
         }
         condition.unlock(withValue: goesOn)
         return taken.isEmpty ? nil : taken
     }
 
-    private static func takeTransaction(from waiting: inout Deque<LaneWork>) -> [LaneWork] {
+    private static func takeTransaction(
+        from waiting: inout Deque<LaneWork>, _ contactLimit: Int
+    ) -> [LaneWork] {
         var taken: [LaneWork] = []
         var plans: [WritePlan] = []
         var contactCount = 0
@@ -119,7 +133,7 @@ package final class LaneQueue: Sendable {
             contactCount += block.contactCount + block.refusals.count
             byteCount += block.byteCount
             let fits =
-                contactCount <= transactionContactLimit && byteCount <= transactionByteLimit
+                contactCount <= contactLimit && byteCount <= transactionByteLimit
                 && !plans.contains { $0.conflicts(with: block.plan) }
             guard taken.isEmpty || fits else { break }
             if !plans.contains(block.plan) { plans.append(block.plan) }

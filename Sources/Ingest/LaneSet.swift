@@ -14,6 +14,13 @@ package struct LaneSet: Sendable {
 
     package var count: Int { queues.count }
 
+    /// How many bytes lanes should have at once: a transaction at work and one that waits, for each.
+    /// More would only wait longer. `nil` while that is not known.
+    package var byteGoal: Int? {
+        let goal = queues.reduce(0) { $0 + $1.transactionByteGoal }
+        return goal > 0 ? 2 * goal : nil
+    }
+
     /// The lane of a contact.
     ///
     /// Contacts of one key share a lane, which keeps their order. Where a workspace has several

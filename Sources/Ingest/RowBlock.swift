@@ -81,10 +81,10 @@ package struct RowBlock: Sendable {
     private static let refusalByteCount = 256
     package var isEmpty: Bool { rows.isEmpty && refusals.isEmpty }
 
-    /// Half a transaction: a block is taken whole, so it must not make one too large.
+    /// A block is taken whole, so it must not make a transaction too large.
     package var isFull: Bool {
-        rows.count + refusals.count >= LaneQueue.transactionContactLimit / 2
-            || byteCount >= LaneQueue.transactionByteLimit / 2
+        rows.count + refusals.count >= LaneQueue.blockContactLimit
+            || byteCount >= LaneQueue.blockByteLimit
     }
 
     /// The bits of `Row.mentioned` for custom fields and for lists.

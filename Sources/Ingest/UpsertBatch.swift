@@ -90,7 +90,8 @@ final class UpsertBatch {
     private var worksPlans: [Int] = []
     private var slotsByID: [ContactID: Int32] = [:]
     private var tracksIDs = false
-    private var loadedByteCount = 0
+    /// The bytes of the rows that came.
+    private(set) var loadedByteCount = 0
     /// The transaction has one item and cannot be made smaller.
     private(set) var isSingle = false
     /// Whether the lists and the age of contacts have to be looked up with them.
