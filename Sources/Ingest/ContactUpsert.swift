@@ -36,6 +36,9 @@ protocol BatchStore: AnyObject {
     /// Called when a transaction was refused for what stands in the database. Whether it had been
     /// written without a look-up; then the next try looks first.
     func takeGuessBack(_ batch: UpsertBatch) -> Bool
+
+    /// Called when a transaction is committed.
+    func committed(_ batch: UpsertBatch)
 }
 
 extension BatchStore {
@@ -92,6 +95,7 @@ final class ContactUpsert: BatchStore {
     private var guess = NewContactsGuess()
     /// The transaction at work was not looked up.
     private var isGuess = false
+    private var isContended = false
     private var parameters = Parameters()
     private var rows: RowArray
     private var chunk: [UInt8] = []
@@ -138,7 +142,7 @@ final class ContactUpsert: BatchStore {
         // Nothing but a look-up shows whether an identifier was free that is free again.
         if isGuess, batch.hasTransientIdentifier { throw WrongGuess() }
         try write(batch, contended: contended)
-        note(batch, contended: contended)
+        isContended = contended
         return end
     }
 
@@ -151,12 +155,15 @@ final class ContactUpsert: BatchStore {
         return true
     }
 
-    private func note(_ batch: UpsertBatch, contended: Bool) {
+    func committed(_ batch: UpsertBatch) {
         let standing = batch.slots.contains { !$0.isNew }
-        if isGuess { guess.held(batch.workspaces) }
-        if !isGuess, !contended { guess.lookedUp(batch.workspaces, foundAny: standing) }
-        if contended { paths.count(.onConflict) }
-        if isGuess { paths.count(.straight) }
+        if isGuess {
+            guess.held(batch.workspaces)
+            paths.count(.straight)
+        } else {
+            guess.lookedUp(batch.workspaces, foundAny: standing)
+        }
+        if isContended { paths.count(.onConflict) }
         if standing, !batch.slots.contains(where: { $0.isNew || $0.isChanged }) {
             paths.count(.compareOnly)
         }

@@ -81,6 +81,8 @@ final class DryRunUpsert: BatchStore {
 
     func takeGuessBack(_ batch: UpsertBatch) -> Bool { false }
 
+    func committed(_ batch: UpsertBatch) {}
+
     private func fetchFields(_ batch: UpsertBatch, _ slot: Int32) throws {
         let slotValue = batch.slots[Int(slot)]
         var parameters = Parameters()

@@ -261,6 +261,7 @@ struct Lane {
             isCommitting = true
             try open.connection.enqueue(prepared: "commit")
             try open.connection.settle()
+            open.store.committed(batch)
             settle(entries, end)
             return .committed(end: end)
         } catch let error as PostgresError {

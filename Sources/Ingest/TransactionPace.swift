@@ -7,9 +7,9 @@
 struct TransactionPace {
     /// What a transaction should take under full load. Whoever comes to a busy lane waits for the
     /// one at work and is part of the next.
-    private static let goal = Duration.milliseconds(40)
-    /// Smaller ones say more of round trips than of contacts.
-    private static let smallest = 500
+    private static let goal = Duration.milliseconds(50)
+    /// Fewer would save little time: most of it would go to the fsync and the round trips.
+    private static let smallest = 2_000
 
     /// For the next transaction.
     private(set) var contactLimit = 4_000
