@@ -49,6 +49,9 @@ package struct NormalizedContact {
     /// Lists to join, as they came but for 0.
     package internal(set) var lists: [Int64] = []
 
+    /// Makes the custom fields; its memory too is reused.
+    var fieldsEncoder = CustomFieldsEncoder()
+
     package init() {}
 
     /// Forgets the contact and keeps the memory.

@@ -25,7 +25,6 @@ package final class RequestDecoder {
     private let arena = Arena(budget: RequestDecoder.unpackedByteLimit)
     private var contacts: UnsafeMutablePointer<UnsafeMutablePointer<Contacts__V1__Contact>?>?
     private var messageByteCount = 0
-    var encoder = CustomFieldsEncoder()
 
     /// Contacts in the message last decoded.
     package private(set) var contactCount = 0
@@ -84,8 +83,7 @@ package final class RequestDecoder {
         precondition(index < contactCount, "the message has \(contactCount) contacts")
         guard let contact = contacts?[index] else { return nil }
         return rules.normalize(
-            contact, isLarge: messageByteCount > ContactLimits.contactBytes,
-            fieldsEncoder: &encoder, into: &output)
+            contact, isLarge: messageByteCount > ContactLimits.contactBytes, into: &output)
     }
 
     func unpack<Message>(
