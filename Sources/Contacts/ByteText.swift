@@ -26,7 +26,7 @@ extension [UInt8] {
 
 /// Where the next byte is written. Whoever makes one has made room.
 struct ByteCursor {
-    private var next: UnsafeMutablePointer<UInt8>
+    private(set) var next: UnsafeMutablePointer<UInt8>
 
     @inline(__always)
     init(_ start: UnsafeMutablePointer<UInt8>) { next = start }
@@ -48,6 +48,10 @@ struct ByteCursor {
             next += bytes.count
         }
     }
+
+    /// As many bytes were written by somebody else.
+    @inline(__always)
+    mutating func skip(_ byteCount: Int) { next += byteCount }
 
     @inline(__always)
     mutating func put(_ text: StaticString) {

@@ -1,41 +1,69 @@
-// Results to wire bytes, by protobuf-c: the server's side of the response messages.
+// Results to wire bytes: the server's side of the response messages.
 //
 // In: outcomes one at a time. Out: one packed message, written where the caller says. Event loop
-// thread; one encoder a loop, its memory reused.
+// thread; one encoder a loop, its memory reused. Messages are packed by protobuf-c, but for the
+// results of contacts that did not fail: those are nearly all, and each is four fields of known
+// size, so their bytes are written as they come, in the order in which protobuf-c has them.
 
 internal import CContactsProto
 internal import CProtobufC
 
 package final class ResponseEncoder {
     let arena = Arena(budget: .max)
-    private var results: [UnsafeMutablePointer<Contacts__V1__ContactResult>?] = []
+    /// Packed, each behind its tag and length.
+    private var results: [UInt8] = []
     var builder: MessageBuilder { MessageBuilder(arena: arena) }
 
     package init() {}
 
     /// Results appended since the last reset.
-    package var resultCount: Int { results.count }
+    package private(set) var resultCount = 0
 
     /// Begins a message.
     package func reset() {
         arena.reset()
         results.removeAll(keepingCapacity: true)
+        resultCount = 0
     }
 
     /// Adds a result of a contact that did not fail.
     package func append(sequence: UInt64, status: UpsertStatus, id: ContactID) {
+        resultCount += 1
+        Self.append(sequence, status, id, to: &results)
+    }
+
+    private static func append(
+        _ sequence: UInt64, _ status: UpsertStatus, _ id: ContactID, to results: inout [UInt8]
+    ) {
         // A contact that is not there has no id to tell.
-        guard let result = makeResult(sequence, status), id != ContactID(high: 0, low: 0),
-            let text = arena.allocate(byteCount: ContactID.textByteCount)
-        else { return }
-        let bytes = text.bindMemory(to: UInt8.self, capacity: ContactID.textByteCount)
-        id.write(to: bytes)
-        result.pointee.id = ProtobufCBinaryData(len: ContactID.textByteCount, data: bytes)
+        let idByteCount = id == ContactID(high: 0, low: 0) ? 0 : ContactID.textByteCount
+        let byteCount =
+            (sequence == 0 ? 0 : 1 + Varint.byteCount(sequence)) + 2
+            + (idByteCount == 0 ? 0 : 2 + idByteCount)
+        results.write(upTo: 2 + byteCount) { start in
+            var end = ByteCursor(start)
+            end.put(WireTag.bytes(1))
+            end.put(UInt8(byteCount))
+            if sequence != 0 {
+                end.put(WireTag.varint(1))
+                end.put(varint: sequence)
+            }
+            end.put(WireTag.varint(2))
+            end.put(status.rawValue)
+            if idByteCount > 0 {
+                end.put(WireTag.bytes(3))
+                end.put(UInt8(idByteCount))
+                end.put(id)
+            }
+            return end.count(from: start)
+        }
     }
 
     /// Adds a result of a contact that failed.
     package func append(sequence: UInt64, error: ContactError) {
-        guard let result = makeResult(sequence, .failed) else { return }
+        resultCount += 1
+        let result = builder.make(
+            Contacts__V1__ContactResult.self, contacts__v1__contact_result__init)
         let message = builder.make(
             Contacts__V1__ContactError.self, contacts__v1__contact_error__init)
         message?.pointee.reason = arena.copy(error.reasonText)
@@ -43,18 +71,20 @@ package final class ResponseEncoder {
         message?.pointee.message = arena.copy(error.message)
         message?.pointee.retryable = error.retryable ? 1 : 0
         message?.pointee.conflicting_id = arena.copy(error.conflictingID)
-        result.pointee.error = message
-    }
-
-    private func makeResult(
-        _ sequence: UInt64, _ status: UpsertStatus
-    ) -> UnsafeMutablePointer<Contacts__V1__ContactResult>? {
-        let result = builder.make(
-            Contacts__V1__ContactResult.self, contacts__v1__contact_result__init)
         result?.pointee.sequence = sequence
-        result?.pointee.status = Contacts__V1__UpsertStatus(UInt32(status.rawValue))
-        results.append(result)
-        return result
+        result?.pointee.status = Contacts__V1__UpsertStatus(UInt32(UpsertStatus.failed.rawValue))
+        result?.pointee.error = message
+        let packed = PackedMessage(result)
+        results.write(upTo: 1 + Varint.maxByteCount + packed.byteCount) { start in
+            var end = ByteCursor(start)
+            end.put(WireTag.bytes(1))
+            end.put(varint: UInt64(packed.byteCount))
+            let count = end.count(from: start)
+            return count
+                + packed.write(
+                    to: UnsafeMutableRawBufferPointer(
+                        start: start + count, count: packed.byteCount))
+        }
     }
 
     /// Ends a `BulkUpsertResponse` with the results appended.
@@ -62,11 +92,7 @@ package final class ResponseEncoder {
         let message = builder.make(
             Contacts__V1__BulkUpsertResults.self, contacts__v1__bulk_upsert_results__init)
         message?.pointee.committed_through = committedThrough
-        message?.pointee.n_results = results.count
-        message?.pointee.results = builder.array(results)
-        let response = makeResponse(CONTACTS__V1__BULK_UPSERT_RESPONSE__RESPONSE_RESULTS)
-        response?.pointee.results = message
-        return PackedMessage(response)
+        return PackedMessage(message, behind: results, inside: WireTag.bytes(2))
     }
 
     /// A `BulkUpsertResponse` that begins a call.
@@ -105,9 +131,7 @@ package final class ResponseEncoder {
             Contacts__V1__UpsertContactsResponse.self, contacts__v1__upsert_contacts_response__init)
         response?.pointee.import_id = arena.copy(importID)
         response?.pointee.summary = makeSummary(summary)
-        response?.pointee.n_results = results.count
-        response?.pointee.results = builder.array(results)
-        return PackedMessage(response)
+        return PackedMessage(response, behind: results)
     }
 
     /// A `GetContactsResponse`; `nil` is a key that nobody has.
@@ -168,28 +192,5 @@ package final class ResponseEncoder {
         message?.pointee.n_failed_by_reason = reasons.count
         message?.pointee.failed_by_reason = builder.array(reasons)
         return message
-    }
-}
-
-/// A message that is ready to be packed; it lives until its encoder's next reset.
-package struct PackedMessage {
-    private let message: UnsafePointer<ProtobufCMessage>?
-    /// The length of the packed message.
-    package let byteCount: Int
-
-    init<Message>(_ message: UnsafeMutablePointer<Message>?) {
-        // Every generated message begins with its `ProtobufCMessage base`.
-        self.message = UnsafeRawPointer(message)?.assumingMemoryBound(to: ProtobufCMessage.self)
-        byteCount = self.message.map { protobuf_c_message_get_packed_size($0) } ?? 0
-    }
-
-    /// Packs the message.
-    ///
-    /// - Parameter output: At least `byteCount` bytes.
-    /// - Returns: The bytes written.
-    package func write(to output: UnsafeMutableRawBufferPointer) -> Int {
-        precondition(output.count >= byteCount, "the message has \(byteCount) bytes")
-        guard let message, let start = output.baseAddress else { return 0 }
-        return protobuf_c_message_pack(message, start.assumingMemoryBound(to: UInt8.self))
     }
 }

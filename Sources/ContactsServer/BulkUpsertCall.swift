@@ -261,14 +261,9 @@ final class BulkUpsertCall: CallHandler {
     private func sendResults(_ call: ServerCall, _ session: UpsertSession) {
         let encoder = context.encoder
         encoder.reset()
-        var popped = 0
-        while popped < ServerLimits.resultsPerMessage,
-            let (sequence, answer) = session.window.popFirst()
-        {
-            popped += 1
-            counter.count(sequence, answer)
-            encoder.append(sequence, answer, options.results)
-        }
+        encoder.appendAnswers(
+            of: &session.window, atMost: ServerLimits.resultsPerMessage, options.results,
+            counting: &counter)
         if encoder.resultCount > 0 || NIODeadline.now() - lastProgress >= Self.progressInterval {
             sendProgress(call, session)
         } else {

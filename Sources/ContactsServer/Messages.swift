@@ -89,8 +89,21 @@ extension ServerCall {
 }
 
 extension ResponseEncoder {
+    /// Adds the results of the answers that are there.
+    func appendAnswers(
+        of window: inout ResultWindow, atMost limit: Int, _ mode: ResultMode,
+        counting counter: inout SummaryCounter
+    ) {
+        var popped = 0
+        while popped < limit, let (sequence, answer) = window.popFirst() {
+            popped += 1
+            counter.count(sequence, answer)
+            append(sequence, answer, mode)
+        }
+    }
+
     /// Adds the result of an answer, if the caller wants to see it.
-    func append(_ sequence: UInt64, _ answer: ResultWindow.Answer, _ mode: ResultMode) {
+    private func append(_ sequence: UInt64, _ answer: ResultWindow.Answer, _ mode: ResultMode) {
         switch answer {
         case .failed(let error) where mode != .summary: append(sequence: sequence, error: error)
         case .stored(let status, let id) where mode == .all:

@@ -104,10 +104,8 @@ final class UpsertContactsCall: CallHandler {
         let encoder = context.encoder
         encoder.reset()
         var counter = SummaryCounter()
-        while let (sequence, answer) = session.window.popFirst() {
-            counter.count(sequence, answer)
-            encoder.append(sequence, answer, options.results)
-        }
+        encoder.appendAnswers(
+            of: &session.window, atMost: .max, options.results, counting: &counter)
         call.send(
             encoder.finishUpsertContacts(importID: options.importID, summary: counter.summary))
         call.returnCredit(message?.creditByteCount ?? 0)
