@@ -228,10 +228,23 @@ package struct CustomFieldsEncoder {
         if low == entries.count {
             entries.append(entry)
         } else if precedes(entry, entries[low]) {
-            entries.insert(entry, at: low)
+            insert(entry, at: low)
         } else {
             count(entries[low], -1)
             entries[low] = entry
+        }
+    }
+
+    /// `Array.insert` would cost more than all else that is done for the few fields of a contact.
+    private mutating func insert(_ entry: Entry, at place: Int) {
+        entries.append(entry)
+        entries.withUnsafeMutableBufferPointer { entries in
+            var index = entries.count - 1
+            while index > place {
+                entries[index] = entries[index - 1]
+                index -= 1
+            }
+            entries[place] = entry
         }
     }
 

@@ -31,6 +31,12 @@ final class BulkUpsertCall: CallHandler {
         case over
     }
 
+    /// What goes back to the peer once a message's last contact is answered.
+    private struct Credit {
+        let lastSequence: UInt64
+        let byteCount: Int
+    }
+
     /// How often at least `committed_through` is told while there is progress; the contract says a
     /// second.
     private static let progressInterval = TimeAmount.milliseconds(500)
@@ -46,7 +52,7 @@ final class BulkUpsertCall: CallHandler {
     private var resumesAfter: UInt64 = 0
     private var isNumbered = false
     private var counter = SummaryCounter()
-    private var credits: CircularBuffer<(lastSequence: UInt64, byteCount: Int)> = []
+    private var credits: CircularBuffer<Credit> = []
     private var lastProgress = NIODeadline.now()
     private var isProgressScheduled = false
     private var isPumpScheduled = false
@@ -107,12 +113,19 @@ final class BulkUpsertCall: CallHandler {
                 open(call, ReceivedMessage(bytes: ByteBuffer(), creditByteCount: 0))
             }
         }
-        while case .taking = state, let session, hasRoom(session), session.failure == nil,
+        if case .taking = state, let session { takeMessages(call, session) }
+        if case .taking = state, call.isRequestComplete { state = .ending(.ok) }
+    }
+
+    private func takeMessages(_ call: ServerCall, _ session: UpsertSession) {
+        context.advanceClock()
+        var takenByteCount = 0
+        while case .taking = state, hasRoom(session), session.failure == nil,
             let message = call.nextMessage()
         {
-            take(call, message, session)
+            takenByteCount += take(message, session)
         }
-        if case .taking = state, call.isRequestComplete { state = .ending(.ok) }
+        call.discharge(takenByteCount)
     }
 
     /// Reads the options and finds the workspace; goes on in `begin`.
@@ -161,10 +174,12 @@ final class BulkUpsertCall: CallHandler {
                     committedThrough: resumesAfter, options: options,
                     limits: ServerLimits.published)))
         state = .taking
-        take(call, message, session)
+        context.advanceClock()
+        call.discharge(take(message, session))
     }
 
-    private func take(_ call: ServerCall, _ message: ReceivedMessage, _ session: UpsertSession) {
+    /// Answers how many bytes of messages need not be held any more: none of a refused one.
+    private func take(_ message: ReceivedMessage, _ session: UpsertSession) -> Int {
         messageCount += 1
         do throws(DecodeError) {
             let request = try message.decode(with: context.decoder)
@@ -186,9 +201,10 @@ final class BulkUpsertCall: CallHandler {
                     """))
         }
         session.takeMessage()
-        call.discharge(message.creditByteCount)
-        credits.append((session.window.next - 1, message.creditByteCount))
+        credits.append(
+            Credit(lastSequence: session.window.next - 1, byteCount: message.creditByteCount))
         checkFailureLimit(session)
+        return message.creditByteCount
     }
 
     /// Checks the number of a message's first contact, and places the first message of a call that
@@ -220,9 +236,12 @@ final class BulkUpsertCall: CallHandler {
         stop(.tooManyFailures(session.failureCount))
     }
 
-    /// Takes no more contacts; those taken are still answered.
-    private func stop(_ status: RPCStatus) {
+    /// Takes no more contacts; those taken are still answered. Answers 0, which is what `take` has
+    /// taken of the message at fault.
+    @discardableResult
+    private func stop(_ status: RPCStatus) -> Int {
         if case .taking = state { state = .ending(status) }
+        return 0
     }
 
     // MARK: Response side

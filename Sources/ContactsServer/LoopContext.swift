@@ -10,25 +10,17 @@ final class LoopContext: @unchecked Sendable {  // safe because one thread alone
     let encoder = ResponseEncoder()
     var scratch = ContactScratch()
 
-    /// Brings the ids' clock up to date; once a message is often enough.
+    /// Brings the ids' clock up to date; once for what a read has brought is often enough.
     func advanceClock() {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
         scratch.ids.advance(to: UInt64(time.tv_sec) * 1000 + UInt64(time.tv_nsec) / 1_000_000)
     }
 
-    func takeScratch() -> ContactScratch {
-        defer { scratch.contact = NormalizedContact() }
-        return scratch
-    }
-
-    func putBack(_ scratch: consuming ContactScratch) { self.scratch = scratch }
-
     func nextID() -> ContactID { scratch.ids.next() }
 }
 
-/// What the contacts of a message are worked on with, one after another. Its user takes it out for as
-/// long: what lies in a class is guarded at every single use.
+/// What contacts are worked on with, one after another.
 struct ContactScratch {
     var contact = NormalizedContact()
     var ids = ContactIDGenerator()

@@ -85,6 +85,7 @@ final class UpsertContactsCall: CallHandler {
         else { return session.abandon() }
         self.session = session
         options = opened.options
+        context.advanceClock()
         session.takeMessage()
         call.discharge(message.creditByteCount)
         session.handOver(isLast: true)

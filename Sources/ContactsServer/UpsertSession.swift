@@ -72,16 +72,19 @@ final class UpsertSession {
         onSettled?()
     }
 
-    /// Takes all contacts of the message that was decoded last.
+    /// Takes all contacts of the message that was decoded last. `LoopContext.advanceClock` was
+    /// called in this turn.
     func takeMessage() {
-        context.advanceClock()
         let contactCount = context.decoder.contactCount
         let first = window.open(count: contactCount)
-        // The scratch and the blocks are taken out and put back: their memory has one owner while
-        // it is written, and nothing has to watch over the uses of a class's property.
-        var scratch = context.takeScratch()
-        var blocks = self.blocks
-        self.blocks = []
+        // Handed down instead of used as properties, whose every single use would be guarded.
+        takeContacts(contactCount, from: first, with: &context.scratch, into: &blocks)
+    }
+
+    private func takeContacts(
+        _ contactCount: Int, from first: UInt64, with scratch: inout ContactScratch,
+        into blocks: inout [RowBlock?]
+    ) {
         for index in 0..<contactCount {
             let sequence = first + UInt64(index)
             let error = context.decoder.normalizeContact(
@@ -92,8 +95,6 @@ final class UpsertSession {
                 append(sequence, scratch.contact, scratch.ids.next(), &blocks)
             }
         }
-        self.blocks = blocks
-        context.putBack(scratch)
     }
 
     /// A refused contact is answered once its import remembers it, like all others.

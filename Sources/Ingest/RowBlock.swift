@@ -127,8 +127,8 @@ package struct RowBlock: Sendable {
         let patchByteCount = contact.removesFields ? 1 + patchLength : 0
 
         let offset = bytes.count
-        bytes.grow(by: byteCount + patchByteCount) { [plan] row in
-            RowLayout.writePrefix(row, workspace: plan.workspace, id: id)
+        bytes.grow(by: byteCount + patchByteCount) { [workspace = plan.workspace] row in
+            RowLayout.writePrefix(row, workspace: workspace, id: id)
             contact.bytes.withUnsafeBytes { source in
                 var writer = ColumnWriter(row: row)
                 for index in 0..<RowLayout.textColumnCount {
