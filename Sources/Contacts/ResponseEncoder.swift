@@ -1,90 +1,23 @@
 // Results to wire bytes: the server's side of the response messages.
 //
 // In: outcomes one at a time. Out: one packed message, written where the caller says. Event loop
-// thread; one encoder a loop, its memory reused. Messages are packed by protobuf-c, but for the
-// results of contacts that did not fail: those are nearly all, and each is four fields of known
-// size, so their bytes are written as they come, in the order in which protobuf-c has them.
+// thread; one encoder a loop, its memory reused.
 
 internal import CContactsProto
 internal import CProtobufC
 
 package final class ResponseEncoder {
     let arena = Arena(budget: .max)
-    /// Packed, each behind its tag and length.
-    private var results: [UInt8] = []
+    /// Those of the message that was begun.
+    package var results = ResultList()
     var builder: MessageBuilder { MessageBuilder(arena: arena) }
 
     package init() {}
 
-    /// Results appended since the last reset.
-    package private(set) var resultCount = 0
-
     /// Begins a message.
     package func reset() {
         arena.reset()
-        results.removeAll(keepingCapacity: true)
-        resultCount = 0
-    }
-
-    /// Adds a result of a contact that did not fail.
-    package func append(sequence: UInt64, status: UpsertStatus, id: ContactID) {
-        resultCount += 1
-        Self.append(sequence, status, id, to: &results)
-    }
-
-    private static func append(
-        _ sequence: UInt64, _ status: UpsertStatus, _ id: ContactID, to results: inout [UInt8]
-    ) {
-        // A contact that is not there has no id to tell.
-        let idByteCount = id == ContactID(high: 0, low: 0) ? 0 : ContactID.textByteCount
-        let byteCount =
-            (sequence == 0 ? 0 : 1 + Varint.byteCount(sequence)) + 2
-            + (idByteCount == 0 ? 0 : 2 + idByteCount)
-        results.write(upTo: 2 + byteCount) { start in
-            var end = ByteCursor(start)
-            end.put(WireTag.bytes(1))
-            end.put(UInt8(byteCount))
-            if sequence != 0 {
-                end.put(WireTag.varint(1))
-                end.put(varint: sequence)
-            }
-            end.put(WireTag.varint(2))
-            end.put(status.rawValue)
-            if idByteCount > 0 {
-                end.put(WireTag.bytes(3))
-                end.put(UInt8(idByteCount))
-                end.put(id)
-            }
-            return end.count(from: start)
-        }
-    }
-
-    /// Adds a result of a contact that failed.
-    package func append(sequence: UInt64, error: ContactError) {
-        resultCount += 1
-        let result = builder.make(
-            Contacts__V1__ContactResult.self, contacts__v1__contact_result__init)
-        let message = builder.make(
-            Contacts__V1__ContactError.self, contacts__v1__contact_error__init)
-        message?.pointee.reason = arena.copy(error.reasonText)
-        message?.pointee.field = arena.copy(error.field)
-        message?.pointee.message = arena.copy(error.message)
-        message?.pointee.retryable = error.retryable ? 1 : 0
-        message?.pointee.conflicting_id = arena.copy(error.conflictingID)
-        result?.pointee.sequence = sequence
-        result?.pointee.status = Contacts__V1__UpsertStatus(UInt32(UpsertStatus.failed.rawValue))
-        result?.pointee.error = message
-        let packed = PackedMessage(result)
-        results.write(upTo: 1 + Varint.maxByteCount + packed.byteCount) { start in
-            var end = ByteCursor(start)
-            end.put(WireTag.bytes(1))
-            end.put(varint: UInt64(packed.byteCount))
-            let count = end.count(from: start)
-            return count
-                + packed.write(
-                    to: UnsafeMutableRawBufferPointer(
-                        start: start + count, count: packed.byteCount))
-        }
+        results.reset()
     }
 
     /// Ends a `BulkUpsertResponse` with the results appended.
@@ -92,7 +25,7 @@ package final class ResponseEncoder {
         let message = builder.make(
             Contacts__V1__BulkUpsertResults.self, contacts__v1__bulk_upsert_results__init)
         message?.pointee.committed_through = committedThrough
-        return PackedMessage(message, behind: results, inside: WireTag.bytes(2))
+        return PackedMessage(message, behind: results.bytes, inside: WireTag.bytes(2))
     }
 
     /// A `BulkUpsertResponse` that begins a call.
@@ -131,7 +64,7 @@ package final class ResponseEncoder {
             Contacts__V1__UpsertContactsResponse.self, contacts__v1__upsert_contacts_response__init)
         response?.pointee.import_id = arena.copy(importID)
         response?.pointee.summary = makeSummary(summary)
-        return PackedMessage(response, behind: results)
+        return PackedMessage(response, behind: results.bytes)
     }
 
     /// A `GetContactsResponse`; `nil` is a key that nobody has.

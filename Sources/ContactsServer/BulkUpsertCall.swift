@@ -101,7 +101,7 @@ final class BulkUpsertCall: CallHandler {
     // MARK: Request side
 
     private func hasRoom(_ session: UpsertSession) -> Bool {
-        session.window.count < ServerLimits.unacknowledgedContacts
+        session.unansweredCount < ServerLimits.unacknowledgedContacts
     }
 
     private func takeMessages(_ call: ServerCall) {
@@ -132,7 +132,7 @@ final class BulkUpsertCall: CallHandler {
     private func open(_ call: ServerCall, _ message: ReceivedMessage) {
         do throws(DecodeError) {
             let request = try message.decode(with: context.decoder)
-            options = request.options ?? UpsertOptions()
+            options = try request.options() ?? UpsertOptions()
             _ = try ContactRules(options)
         } catch {
             return end(call, RPCStatus(error, message: "BulkUpsertRequest"))
@@ -181,26 +181,29 @@ final class BulkUpsertCall: CallHandler {
     /// Answers how many bytes of messages need not be held any more: none of a refused one.
     private func take(_ message: ReceivedMessage, _ session: UpsertSession) -> Int {
         messageCount += 1
+        let contacts: DecodedContacts
         do throws(DecodeError) {
             let request = try message.decode(with: context.decoder)
-            if request.options != nil, messageCount > 1 {
+            contacts = request.contacts
+            if messageCount > 1, request.hasOptions {
+                _ = try request.options()
                 return stop(
                     RPCStatus(.invalidArgument, "options: they belong in the first message only"))
             }
-            if let refusal = number(request.firstSequence, session) { return stop(refusal) }
+            if let refusal = number(request, session) { return stop(refusal) }
         } catch {
             return stop(RPCStatus(error, message: "BulkUpsertRequest"))
         }
-        guard context.decoder.contactCount <= ServerLimits.contactsPerMessage else {
+        guard contacts.count <= ServerLimits.contactsPerMessage else {
             return stop(
                 RPCStatus(
                     .invalidArgument,
                     """
-                    contacts: the message has \(context.decoder.contactCount); the limit is \
+                    contacts: the message has \(contacts.count); the limit is \
                     \(ServerLimits.contactsPerMessage)
                     """))
         }
-        session.takeMessage()
+        session.take(contacts)
         credits.append(
             Credit(lastSequence: session.window.next - 1, byteCount: message.creditByteCount))
         checkFailureLimit(session)
@@ -209,9 +212,10 @@ final class BulkUpsertCall: CallHandler {
 
     /// Checks the number of a message's first contact, and places the first message of a call that
     /// goes on with an import.
-    private func number(_ firstSequence: UInt64, _ session: UpsertSession) -> RPCStatus? {
+    private func number(_ request: DecodedUpsert, _ session: UpsertSession) -> RPCStatus? {
+        let firstSequence = request.firstSequence
         if resumesAfter > 0, !isNumbered {
-            let isEmpty = context.decoder.contactCount == 0
+            let isEmpty = request.contacts.count == 0
             guard firstSequence > 0 || isEmpty else {
                 return .numberMissing(committedThrough: resumesAfter)
             }
@@ -283,7 +287,7 @@ final class BulkUpsertCall: CallHandler {
         encoder.appendAnswers(
             of: &session.window, atMost: ServerLimits.resultsPerMessage, options.results,
             counting: &counter)
-        if encoder.resultCount > 0 || NIODeadline.now() - lastProgress >= Self.progressInterval {
+        if encoder.results.count > 0 || NIODeadline.now() - lastProgress >= Self.progressInterval {
             sendProgress(call, session)
         } else {
             scheduleProgress(call)

@@ -37,6 +37,9 @@ final class UpsertSession {
     /// Called on the loop when outcomes have come.
     private var onSettled: (() -> Void)?
 
+    /// Contacts that have no answer yet.
+    var unansweredCount: Int { Int(window.next - window.first) }
+
     init(
         _ opened: OpenedImport, engine: IngestEngine, budget: ReceiveBudget, context: LoopContext,
         eventLoop: any EventLoop, onSettled: @escaping () -> Void
@@ -72,22 +75,20 @@ final class UpsertSession {
         onSettled?()
     }
 
-    /// Takes all contacts of the message that was decoded last. `LoopContext.advanceClock` was
-    /// called in this turn.
-    func takeMessage() {
-        let contactCount = context.decoder.contactCount
-        let first = window.open(count: contactCount)
+    /// Takes all contacts of a message. `LoopContext.advanceClock` was called in this turn.
+    func take(_ contacts: DecodedContacts) {
+        let first = window.open(count: contacts.count)
         // Handed down instead of used as properties, whose every single use would be guarded.
-        takeContacts(contactCount, from: first, with: &context.scratch, into: &blocks)
+        take(contacts, from: first, with: &context.scratch, into: &blocks)
     }
 
-    private func takeContacts(
-        _ contactCount: Int, from first: UInt64, with scratch: inout ContactScratch,
+    private func take(
+        _ contacts: DecodedContacts, from first: UInt64, with scratch: inout ContactScratch,
         into blocks: inout [RowBlock?]
     ) {
-        for index in 0..<contactCount {
+        for index in 0..<contacts.count {
             let sequence = first + UInt64(index)
-            let error = context.decoder.normalizeContact(
+            let error = contacts.normalize(
                 at: index, by: opened.rules, into: &scratch.contact)
             if let error {
                 refuse(sequence, error, &blocks)
