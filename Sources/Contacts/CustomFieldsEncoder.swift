@@ -212,7 +212,8 @@ package struct CustomFieldsEncoder {
     private static func order(_ name: Span<UInt8>) -> UInt64 {
         let length = UInt64(name.count) << 56
         if name.count >= 8 {
-            return name.withUnsafeBytes { length | $0.loadUnaligned(as: UInt64.self).bigEndian >> 8 }
+            let first = name.withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) }
+            return length | first.bigEndian >> 8
         }
         var word: UInt64 = 0
         for index in name.indices { word = word << 8 | UInt64(name[index]) }

@@ -59,9 +59,10 @@ package struct NormalizedContact {
         bytes.removeAll(keepingCapacity: true)
         texts = .init(repeating: Location())
         fields = Location()
-        fieldKinds.removeAll(keepingCapacity: true)
+        // Emptying an array that is empty is not free.
+        if !fieldKinds.isEmpty { fieldKinds.removeAll(keepingCapacity: true) }
         removesFields = false
         id = nil
-        lists.removeAll(keepingCapacity: true)
+        if !lists.isEmpty { lists.removeAll(keepingCapacity: true) }
     }
 }

@@ -120,10 +120,13 @@ final class BulkUpsertCall: CallHandler {
     private func takeMessages(_ call: ServerCall, _ session: UpsertSession) {
         context.advanceClock()
         var takenByteCount = 0
-        while case .taking = state, hasRoom(session), session.failure == nil,
+        var room = ServerLimits.unacknowledgedContacts - session.unansweredCount
+        while case .taking = state, room > 0, session.failure == nil,
             let message = call.nextMessage()
         {
-            takenByteCount += take(message, session)
+            let taken = take(message, session)
+            takenByteCount += taken.byteCount
+            room -= taken.contactCount
         }
         call.discharge(takenByteCount)
     }
@@ -175,11 +178,16 @@ final class BulkUpsertCall: CallHandler {
                     limits: ServerLimits.published)))
         state = .taking
         context.advanceClock()
-        call.discharge(take(message, session))
+        call.discharge(take(message, session).byteCount)
     }
 
-    /// Answers how many bytes of messages need not be held any more: none of a refused one.
-    private func take(_ message: ReceivedMessage, _ session: UpsertSession) -> Int {
+    /// What was taken of a message: nothing of a refused one.
+    private struct Taken {
+        var byteCount = 0
+        var contactCount = 0
+    }
+
+    private func take(_ message: ReceivedMessage, _ session: UpsertSession) -> Taken {
         messageCount += 1
         let contacts: DecodedContacts
         do throws(DecodeError) {
@@ -203,11 +211,10 @@ final class BulkUpsertCall: CallHandler {
                     \(ServerLimits.contactsPerMessage)
                     """))
         }
-        session.take(contacts)
-        credits.append(
-            Credit(lastSequence: session.window.next - 1, byteCount: message.creditByteCount))
+        let next = session.take(contacts)
+        credits.append(Credit(lastSequence: next - 1, byteCount: message.creditByteCount))
         checkFailureLimit(session)
-        return message.creditByteCount
+        return Taken(byteCount: message.creditByteCount, contactCount: contacts.count)
     }
 
     /// Checks the number of a message's first contact, and places the first message of a call that
@@ -240,12 +247,12 @@ final class BulkUpsertCall: CallHandler {
         stop(.tooManyFailures(session.failureCount))
     }
 
-    /// Takes no more contacts; those taken are still answered. Answers 0, which is what `take` has
-    /// taken of the message at fault.
+    /// Takes no more contacts; those taken are still answered. Answers what `take` has taken of the
+    /// message at fault.
     @discardableResult
-    private func stop(_ status: RPCStatus) -> Int {
+    private func stop(_ status: RPCStatus) -> Taken {
         if case .taking = state { state = .ending(status) }
-        return 0
+        return Taken()
     }
 
     // MARK: Response side

@@ -76,10 +76,14 @@ final class UpsertSession {
     }
 
     /// Takes all contacts of a message. `LoopContext.advanceClock` was called in this turn.
-    func take(_ contacts: DecodedContacts) {
+    ///
+    /// - Returns: The number behind the last one's.
+    @discardableResult
+    func take(_ contacts: DecodedContacts) -> UInt64 {
         let first = window.open(count: contacts.count)
         // Handed down instead of used as properties, whose every single use would be guarded.
         take(contacts, from: first, with: &context.scratch, into: &blocks)
+        return first + UInt64(contacts.count)
     }
 
     private func take(
