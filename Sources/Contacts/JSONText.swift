@@ -70,27 +70,33 @@ enum JSONText {
     ) {
         // The most of them are those of 2^64, its sign and a point.
         output.write(upTo: 22) { start in
-            var digits = InlineArray<22, UInt8>(repeating: ASCII.zero)
-            var first = 22
+            let digitCount = max(digitCount(magnitude), decimals + 1)
+            let byteCount = (isNegative ? 1 : 0) + digitCount + (decimals > 0 ? 1 : 0)
+            if isNegative { start[0] = ASCII.hyphen }
             var rest = magnitude
-            var left = decimals
-            repeat {
-                first -= 1
-                digits[first] = ASCII.zero + UInt8(truncatingIfNeeded: rest % 10)
-                rest /= 10
-                left -= 1
-                if left == 0 {
-                    first -= 1
-                    digits[first] = ASCII.dot
+            var place = byteCount
+            for written in 0..<digitCount {
+                if written == decimals, decimals > 0 {
+                    place -= 1
+                    start[place] = ASCII.dot
                 }
-            } while rest > 0 || left >= 0
-            if isNegative {
-                first -= 1
-                digits[first] = ASCII.hyphen
+                place -= 1
+                start[place] = ASCII.zero + UInt8(truncatingIfNeeded: rest % 10)
+                rest /= 10
             }
-            for index in first..<22 { start[index - first] = digits[index] }
-            return 22 - first
+            return byteCount
         }
+    }
+
+    private static func digitCount(_ magnitude: UInt64) -> Int {
+        var count = 1
+        var limit: UInt64 = 10
+        // 10^19 is the last power that fits.
+        while magnitude >= limit, count < 19 {
+            count += 1
+            limit *= 10
+        }
+        return magnitude >= limit ? count + 1 : count
     }
 
     // MARK: - Doubles
