@@ -1,0 +1,158 @@
+// The PostgreSQL of the bench: a private cluster with commits on disk, and the databases in it.
+//
+//   bench_empty      the schema, the workspaces, no contacts
+//   bench_base       the same with contacts 0..<count, version 0
+//   bench_run        a copy of one of these, made for each run
+//   bench_reference  the contents that tables must have in the end
+//
+// In: a directory. Out: databases in a known state, caches warm, nothing left to write. Blocks; any
+// thread.
+
+import Foundation
+import Ingest
+import Postgres
+
+final class BenchCluster: Sendable {
+    static let run = "bench_run"
+    static let reference = "bench_reference"
+    private static let patience = Duration.seconds(1800)
+
+    private let cluster: PrivateCluster
+    /// Also for files beside the cluster's own.
+    let directory: String
+
+    /// - Parameter directory: `nil`: the first of some places that PostgreSQL's user can enter.
+    init(directory: String?) throws {
+        let directory = try directory ?? Self.usualDirectory()
+        try BenchFiles.make(directory)
+        self.directory = BenchFiles.absolute(directory)
+        var settings = ClusterSettings(
+            directory: self.directory + "/postgres", database: "bench",
+            sharedBuffersMegabytes: Self.sharedBuffersMegabytes, maxConnections: 100)
+        settings.serverSettings = [
+            // Log files are kept and used again, so that no run pays for making them.
+            ("min_wal_size", "4GB"),
+            // No run has its work by chance.
+            ("autovacuum", "off"),
+        ]
+        cluster = try PrivateCluster.start(settings)
+        try dropAll()
+    }
+
+    /// Ends the server and removes all its files.
+    func stop() {
+        cluster.stop()
+        BenchFiles.remove(directory)
+    }
+
+    var processID: Int32 { cluster.processID }
+
+    func conninfo(_ database: String) -> String { cluster.conninfo(database: database) }
+
+    func connect(_ database: String) throws -> Connection {
+        let connection = try Connection(conninfo: conninfo(database), applicationName: "bench")
+        connection.statementDeadline = Self.patience
+        return connection
+    }
+
+    func with<Value>(_ database: String, _ body: (Connection) throws -> Value) throws -> Value {
+        let connection = try connect(database)
+        defer { connection.close() }
+        return try body(connection)
+    }
+
+    func version() throws -> String {
+        try with("bench") {
+            try $0.query("SELECT current_setting('server_version')").text(0, 0) ?? ""
+        }
+    }
+
+    // MARK: Databases
+
+    /// Makes the databases that runs start from.
+    ///
+    /// - Parameter baseCount: Contacts of the base; 0: it is not needed.
+    func makeTemplates(_ contacts: BenchContacts, baseCount: Int) throws {
+        try create("bench_empty", from: "template0")
+        try with("bench_empty") { connection in
+            try Schema.migrate(connection)
+            let three = BenchWorkspace.byAll
+            let made = try Workspace.create(
+                three.name, uniqueBy: .init(rawValue: Int16(three.uniqueBy)), connection)
+            guard made?.id == Int32(three.id) else {
+                throw BenchError("workspace \(three.name) is not number \(three.id)")
+            }
+            let found = try connection.query(
+                "SELECT 1 FROM pg_available_extensions WHERE name = 'pg_prewarm'")
+            if found.rowCount > 0 { try connection.execute("CREATE EXTENSION pg_prewarm") }
+            try connection.execute("VACUUM (FREEZE, ANALYZE)")
+        }
+        try create(Self.reference, from: "bench_empty")
+        guard baseCount > 0 else { return }
+        Note.print("making a base of \(baseCount) contacts")
+        try create("bench_base", from: "bench_empty")
+        try with("bench_base") { connection in
+            let base = Workload(.unchanged, count: baseCount)
+            try TableContent.fill("contacts", base.versionsAfter, contacts, .byEmail, connection)
+            try connection.execute("VACUUM (FREEZE, ANALYZE)")
+        }
+    }
+
+    /// Makes the database of a run, warms it, and has all that was written before on disk.
+    func makeRun(fromBase: Bool) throws {
+        try create(Self.run, from: fromBase ? "bench_base" : "bench_empty")
+        try with(Self.run) { connection in
+            let found = try connection.query(
+                "SELECT 1 FROM pg_extension WHERE extname = 'pg_prewarm'")
+            if found.rowCount > 0 {
+                _ = try connection.query(
+                    """
+                    SELECT pg_prewarm(oid) FROM pg_class
+                    WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'i')
+                    """)
+            } else {
+                _ = try connection.query("SELECT count(*) FROM contacts WHERE name IS NOT NULL")
+                _ = try connection.query("SELECT count(email) FROM contacts")
+            }
+            try connection.execute("CHECKPOINT")
+        }
+    }
+
+    private func create(_ database: String, from template: String) throws {
+        try with("postgres") { connection in
+            try connection.execute("DROP DATABASE IF EXISTS \(database) WITH (FORCE)")
+            // Copying files writes no log that a checkpoint would have to follow.
+            let strategy = connection.serverVersion >= 150_000 ? "STRATEGY FILE_COPY" : ""
+            try connection.execute("CREATE DATABASE \(database) TEMPLATE \(template) \(strategy)")
+        }
+    }
+
+    /// What a bench has left that was killed.
+    private func dropAll() throws {
+        try with("postgres") { connection in
+            let found = try connection.query(
+                "SELECT datname::text FROM pg_database WHERE datname LIKE 'bench\\_%'")
+            for row in 0..<found.rowCount {
+                let name = found.text(row, 0) ?? ""
+                try connection.execute("DROP DATABASE IF EXISTS \(name) WITH (FORCE)")
+            }
+        }
+    }
+
+    // MARK: Machine
+
+    /// A gigabyte, or a quarter of a small machine's memory.
+    static var sharedBuffersMegabytes: Int {
+        min(1024, max(64, Int(ProcessInfo.processInfo.physicalMemory >> 20) / 4))
+    }
+
+    private static func usualDirectory() throws -> String {
+        let here = FileManager.default.currentDirectoryPath + "/.build/bench/work"
+        for directory in [here, "/var/lib/contacts-bench"] {
+            try BenchFiles.make(directory)
+            if try PrivateCluster.obstacle(on: directory) == nil { return directory }
+            BenchFiles.remove(directory)
+        }
+        return "/tmp/contacts-bench"
+    }
+}
