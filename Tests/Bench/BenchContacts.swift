@@ -1,9 +1,10 @@
-// In: a contact's number and version. Out: the contact, as a value for the client library and as a
-// row of COPY's text format for psql; about 150 bytes on the wire. All versions of a number have the
+// In: a contact's number and version. Out: the contact, as a value for the client library as a row of
+// COPY's text format for psql, and as a statement's parameters; about 150 bytes on the wire. All versions of a number have the
 // same keys; a version has a first name and a score of its own. Pure; any thread.
 
 import Contacts
 import ContactsTool
+import Postgres
 
 struct BenchContacts: Sendable {
     /// What a version of a contact holds beside its keys.
@@ -102,11 +103,28 @@ struct BenchContacts: Sendable {
             bytes.append(UInt8(ascii: "\t"))
             bytes.append(contentsOf: text.utf8)
         }
-        let fields = """
-            \t{"age": \(values.age), "plan": "\(values.plan)", "score": \(values.score), \
-            "subscribed": \(values.isSubscribed)}
-            """
-        bytes.append(contentsOf: fields.utf8)
+        bytes.append(UInt8(ascii: "\t"))
+        bytes.append(contentsOf: fields(values).utf8)
+    }
+
+    /// The same columns as the parameters of a statement; the custom fields come as text.
+    func parameters(_ number: Int, id: ContactID) -> Parameters {
+        let values = values(number, 0)
+        var parameters = Parameters()
+        parameters.append(uuid: UInt128(id.high) << 64 | UInt128(id.low))
+        parameters.append(text: email(number))
+        if hasPhone { parameters.append(text: phone(number)) }
+        for text in [externalID(number), values.firstName, values.lastName, fields(values)] {
+            parameters.append(text: text)
+        }
+        return parameters
+    }
+
+    private func fields(_ values: Values) -> String {
+        """
+        {"age": \(values.age), "plan": "\(values.plan)", "score": \(values.score), \
+        "subscribed": \(values.isSubscribed)}
+        """
     }
 
     /// Sixteen digits.

@@ -29,17 +29,9 @@ final class BenchContext {
         BenchContacts(seed: settings.seed, hasPhone: workspace.hasPhone)
     }
 
-    /// Starts contactsd on the run's database, runs the body and stops it.
-    func withServer<Value>(_ body: (ServerProcess) async throws -> Value) async throws -> Value {
-        let server = try ServerProcess.contactsd(contactsd, lanes: settings.lanes, cluster)
-        do {
-            let value = try await body(server)
-            try server.stop()
-            return value
-        } catch {
-            server.kill()
-            throw error
-        }
+    /// Starts contactsd on the run's database.
+    func startServer() throws -> ServerProcess {
+        try ServerProcess.contactsd(contactsd, lanes: settings.lanes, cluster)
     }
 
     func add(_ figure: Figure) { report.figures.append(figure) }

@@ -25,13 +25,16 @@ enum IDCheck {
                 expected[item.number - first] = id
             }
         }
-        try compare(&expected, first: first, contacts, connection)
+        try compare(expected, first: first, contacts, connection)
     }
 
-    private static func compare(
-        _ expected: inout [ContactID], first: Int, _ contacts: BenchContacts,
+    /// - Parameters:
+    ///   - acknowledged: By number, from `first` on; `.none` where nothing was acknowledged.
+    static func compare(
+        _ acknowledged: [ContactID], first: Int = 0, _ contacts: BenchContacts,
         _ connection: Connection
     ) throws {
+        var expected = acknowledged
         try connection.execute(
             "BEGIN; DECLARE ids NO SCROLL CURSOR FOR SELECT email, id FROM contacts")
         while true {
@@ -42,13 +45,12 @@ enum IDCheck {
                     let number = contacts.number(email: email)
                 else { throw BenchError("the table has a contact that nobody sent") }
                 guard expected.indices.contains(number - first) else { continue }
-                let acknowledged = expected[number - first]
+                let due = expected[number - first]
                 let found = ContactID(
                     high: UInt64(truncatingIfNeeded: uuid >> 64),
                     low: UInt64(truncatingIfNeeded: uuid))
-                guard acknowledged == .none || acknowledged == found else {
-                    throw BenchError(
-                        "\(email) has id \(found), and \(acknowledged) was acknowledged")
+                guard due == .none || due == found else {
+                    throw BenchError("\(email) has id \(found), and \(due) was acknowledged")
                 }
                 expected[number - first] = .none
             }

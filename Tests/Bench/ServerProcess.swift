@@ -36,8 +36,20 @@ struct ServerProcess {
             ] + lanes, directory: cluster.directory)
     }
 
+    /// Runs something with it and stops it, whatever came of that.
+    func use<Value>(_ body: () async throws -> Value) async throws -> Value {
+        do {
+            let value = try await body()
+            try stop()
+            return value
+        } catch {
+            child.signal(SIGKILL)
+            throw error
+        }
+    }
+
     /// Asks it to stop and waits.
-    func stop() throws {
+    private func stop() throws {
         child.signal(SIGTERM)
         let code = child.waitForExit(within: Self.stopLimit)
         guard code == 0 else {
@@ -46,9 +58,6 @@ struct ServerProcess {
                 "the server ended with \(code.map { "code \($0)" } ?? "no code"):\n\(tail)")
         }
     }
-
-    /// After a failure.
-    func kill() { child.signal(SIGKILL) }
 
     private var tail: String { Self.tail(log) }
 

@@ -28,11 +28,14 @@ struct ServiceLoad: Sendable {
 
     /// Connects and opens the streams, all on one connection. The server's lanes connect to the
     /// database too, as psql has connected when its clock starts.
+    ///
+    /// - Parameter warmsUp: Without a database there is nothing to connect to.
     static func open(
-        _ configuration: ContactsClient.Configuration, _ messages: Messages, streams: Int
+        _ configuration: ContactsClient.Configuration, _ messages: Messages, streams: Int,
+        warmsUp: Bool = true
     ) async throws -> ServiceLoad {
         let client = try await ContactsClient.connect(configuration)
-        try await warmUp(client)
+        if warmsUp { try await warmUp(client) }
         var opened: [BulkUpsertStream] = []
         for _ in 0..<streams {
             let stream = try await client.bulkUpsert()

@@ -10,7 +10,12 @@ import Postgres
 /// The count of a table's rows and a sum of their hashes: the same for the same rows in any order.
 struct TableDigest: Equatable {
     var count: Int64
-    var sum: String
+    var sum: Int128
+
+    /// Of the rows of both.
+    static func + (left: TableDigest, right: TableDigest) -> TableDigest {
+        TableDigest(count: left.count + right.count, sum: left.sum + right.sum)
+    }
 }
 
 enum TableContent {
@@ -22,17 +27,21 @@ enum TableContent {
     private static let differencesShown: Int64 = 5
 
     /// Copies contacts to a table that has the columns of `contacts`.
+    ///
+    /// - Parameters:
+    ///   - versions: Of the contacts from number `first` on; -1: no such contact.
     static func fill(
-        _ table: String, _ versions: [Int32], _ contacts: BenchContacts,
+        _ table: String, _ versions: [Int32], first: Int = 0, _ contacts: BenchContacts,
         _ workspace: BenchWorkspace, _ connection: Connection
     ) throws {
         var copy = try connection.copyIn(
             "COPY \(table) (workspace_id, unique_by, \(contacts.columns)) FROM STDIN")
         var ids = BenchIDs()
         var bytes: [UInt8] = []
-        for (number, version) in versions.enumerated() where version >= 0 {
+        for (place, version) in versions.enumerated() where version >= 0 {
             bytes.append(contentsOf: "\(workspace.id)\t\(workspace.uniqueBy)\t".utf8)
-            contacts.appendRow(number, version: Int(version), id: ids.next(), to: &bytes)
+            contacts.appendRow(
+                first + place, version: Int(version), id: ids.next(), to: &bytes)
             bytes.append(UInt8(ascii: "\n"))
             if bytes.count > CopyIn.chunkByteLimit {
                 try copy.write(bytes)
@@ -46,7 +55,8 @@ enum TableContent {
     static func digest(_ table: String, _ connection: Connection) throws -> TableDigest {
         let found = try connection.query(
             "SELECT count(*), coalesce(sum(hashtextextended(\(row), 0)), 0)::text FROM \(table)")
-        return TableDigest(count: found.int64(0, 0) ?? -1, sum: found.text(0, 1) ?? "")
+        return TableDigest(
+            count: found.int64(0, 0) ?? -1, sum: Int128(found.text(0, 1) ?? "") ?? -1)
     }
 
     /// Some rows that are in one of two tables and not in the other.
@@ -111,49 +121,6 @@ enum TableContent {
             current =
                 place < page.rowCount
                 ? Row(key: page.text(place, 0) ?? "", text: page.text(place, 1) ?? "") : nil
-        }
-    }
-}
-
-/// The tables that must result, each made once.
-final class References {
-    private let cluster: BenchCluster
-    private var digests: [String: TableDigest] = [:]
-
-    init(_ cluster: BenchCluster) {
-        self.cluster = cluster
-    }
-
-    /// Makes the table of a name, if it is not there yet.
-    func make(
-        _ name: String, _ contacts: BenchContacts, _ workspace: BenchWorkspace,
-        versions: () -> [Int32]
-    ) throws {
-        guard digests[name] == nil else { return }
-        digests[name] = try cluster.with(BenchCluster.reference) { connection in
-            try connection.execute(
-                "CREATE UNLOGGED TABLE \(name) (LIKE contacts INCLUDING DEFAULTS)")
-            try TableContent.fill(name, versions(), contacts, workspace, connection)
-            return try TableContent.digest(name, connection)
-        }
-    }
-
-    func drop(_ name: String) throws {
-        guard digests.removeValue(forKey: name) != nil else { return }
-        try cluster.with(BenchCluster.reference) { try $0.execute("DROP TABLE \(name)") }
-    }
-
-    /// Compares the contacts of the run's database with a table.
-    func check(_ name: String, _ what: String) throws {
-        try cluster.with(BenchCluster.run) { connection in
-            let found = try TableContent.digest("contacts", connection)
-            guard let expected = digests[name], found != expected else { return }
-            let differences = try cluster.with(BenchCluster.reference) {
-                try TableContent.differences("contacts", connection, from: name, $0)
-            }
-            throw BenchError(
-                "after \(what) the table has \(found.count) contacts, must have "
-                    + "\(expected.count), and they differ:\n\(differences)")
         }
     }
 }

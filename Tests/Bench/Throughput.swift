@@ -76,7 +76,7 @@ struct Throughput {
         var record = try bench.baseline.run(scripts, rowCount: rowCount)
         record.scenario = scenario.key
         record.pair = pair
-        try bench.references.check(dataName, "psql's \(scenario.title)")
+        try bench.references.check(dataName, after: "psql's \(scenario.title)")
         bench.add(record)
         return record
     }
@@ -85,12 +85,11 @@ struct Throughput {
         _ messages: Messages, _ contacts: BenchContacts, _ pair: Int
     ) async throws -> RunRecord {
         try bench.cluster.makeRun(fromBase: messages.workload.needsBase)
-        var (record, outcome) = try await bench.withServer { server in
-            try await load(messages, server)
-        }
+        let server = try bench.startServer()
+        var (record, outcome) = try await server.use { try await load(messages, server) }
         record.scenario = scenario.key
         record.pair = pair
-        try bench.references.check(dataName, "the service's \(scenario.title)")
+        try bench.references.check(dataName, after: "the service's \(scenario.title)")
         try bench.cluster.with(BenchCluster.run) { connection in
             try IDCheck.check(
                 outcome.ids, Deal(chunk: scenario.chunk, streams: scenario.streams),
@@ -143,32 +142,5 @@ struct Throughput {
                     service.compactMap(\.walBytes), unit: "bytes", .atMost, 1))
         default: break
         }
-    }
-}
-
-enum ServiceRun {
-    /// Loads messages and tells what that cost.
-    ///
-    /// - Parameters:
-    ///   - postmaster: `nil`, like the connection, when there is no database.
-    static func measured(
-        _ messages: Messages, streams: Int, _ server: ServerProcess, _ workspace: BenchWorkspace,
-        postmaster: Int32?, _ connection: Connection?
-    ) async throws -> (RunRecord, LoadOutcome) {
-        let meter = Meter(
-            postmaster: postmaster, server: server.processID, client: .own, connection: connection)
-        let load = try await ServiceLoad.open(
-            server.configuration(workspace), messages, streams: streams)
-        let before = try meter.read()
-        let outcome = try await load.run()
-        let after = try meter.read()
-        await load.close()
-        var record = RunRecord(
-            side: .service, contacts: outcome.contacts, seconds: outcome.seconds, from: before,
-            to: after)
-        record.peakKilobytes = Meter.peakKilobytes(server.processID)
-        record.p50 = Double(outcome.latency.valueAtPercentile(50)) / 1e6
-        record.p99 = Double(outcome.latency.valueAtPercentile(99)) / 1e6
-        return (record, outcome)
     }
 }
