@@ -88,7 +88,8 @@ FLAGS ?=
 bench: packages ## Measures against psql: CONTACTS=200000, PAIRS=3 runs of each side
 	@swift build -c release --product contactsd
 	swift build -c release --product bench
-	.build/release/bench --contacts $(CONTACTS) --pairs $(PAIRS) $(FLAGS)
+	"$$(swift build -c release --show-bin-path)/bench" \
+		--contacts $(CONTACTS) --pairs $(PAIRS) $(FLAGS)
 
 bench-full: ## The same with a million contacts, ten million where growth is measured
 	@$(MAKE) --no-print-directory bench CONTACTS=1000000

@@ -11,6 +11,7 @@
 import Foundation
 import Ingest
 import Postgres
+import Synchronization
 
 final class BenchCluster: Sendable {
     static let run = "bench_run"
@@ -20,14 +21,14 @@ final class BenchCluster: Sendable {
     private let cluster: PrivateCluster
     /// Also for files beside the cluster's own.
     let directory: String
+    private let isStopped = Mutex(false)
 
     /// - Parameter directory: `nil`: the first of some places that PostgreSQL's user can enter.
     init(directory: String?) throws {
-        let directory = try directory ?? Self.usualDirectory()
-        try BenchFiles.make(directory)
-        self.directory = BenchFiles.absolute(directory)
+        let directory = BenchFiles.absolute(try directory ?? Self.usualDirectory())
+        self.directory = directory
         var settings = ClusterSettings(
-            directory: self.directory + "/postgres", database: "bench",
+            directory: directory + "/postgres", database: "bench",
             sharedBuffersMegabytes: Self.sharedBuffersMegabytes, maxConnections: 100)
         settings.serverSettings = [
             // Log files are kept and used again, so that no run pays for making them.
@@ -35,14 +36,40 @@ final class BenchCluster: Sendable {
             // No run has its work by chance.
             ("autovacuum", "off"),
         ]
+        try BenchFiles.make(directory)
+        try Self.lock(directory)
+        try Self.removeRemains(settings)
         cluster = try PrivateCluster.start(settings)
-        try dropAll()
     }
 
-    /// Ends the server and removes all its files.
+    /// Ends the server and removes all its files. Others wait until that is done.
     func stop() {
-        cluster.stop()
-        BenchFiles.remove(directory)
+        isStopped.withLock { isStopped in
+            guard !isStopped else { return }
+            cluster.stop()
+            BenchFiles.remove(directory)
+            isStopped = true
+        }
+    }
+
+    /// Keeps other benches out of the directory until this process ends.
+    private static func lock(_ directory: String) throws {
+        let descriptor = open(directory + "/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0, flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            throw BenchError("another bench works in \(directory); give another --directory")
+        }
+    }
+
+    /// What a bench has left that was killed. Its server, which dies with it, may take a while.
+    private static func removeRemains(_ settings: ClusterSettings) throws {
+        let deadline = ContinuousClock.now + .seconds(60)
+        while try PrivateCluster.conninfoOfRunning(settings) != nil {
+            guard ContinuousClock.now < deadline else {
+                throw BenchError("a PostgreSQL still runs in \(settings.directory)")
+            }
+            usleep(100_000)
+        }
+        BenchFiles.remove(settings.directory)
     }
 
     var processID: Int32 { cluster.processID }
@@ -64,6 +91,22 @@ final class BenchCluster: Sendable {
     func version() throws -> String {
         try with("bench") {
             try $0.query("SELECT current_setting('server_version')").text(0, 0) ?? ""
+        }
+    }
+
+    /// What of PostgreSQL's settings matters for speed.
+    func settings() throws -> [String: String] {
+        try with("bench") { connection in
+            let found = try connection.query(
+                """
+                SELECT name, current_setting(name) FROM pg_settings WHERE name IN (
+                    'fsync', 'synchronous_commit', 'full_page_writes', 'wal_compression', 'jit',
+                    'shared_buffers', 'max_wal_size', 'max_connections', 'autovacuum')
+                """)
+            let settings = (0..<found.rowCount).map { row in
+                (found.text(row, 0) ?? "", found.text(row, 1) ?? "")
+            }
+            return Dictionary(settings) { first, _ in first }
         }
     }
 
@@ -124,18 +167,6 @@ final class BenchCluster: Sendable {
             // Copying files writes no log that a checkpoint would have to follow.
             let strategy = connection.serverVersion >= 150_000 ? "STRATEGY FILE_COPY" : ""
             try connection.execute("CREATE DATABASE \(database) TEMPLATE \(template) \(strategy)")
-        }
-    }
-
-    /// What a bench has left that was killed.
-    private func dropAll() throws {
-        try with("postgres") { connection in
-            let found = try connection.query(
-                "SELECT datname::text FROM pg_database WHERE datname LIKE 'bench\\_%'")
-            for row in 0..<found.rowCount {
-                let name = found.text(row, 0) ?? ""
-                try connection.execute("DROP DATABASE IF EXISTS \(name) WITH (FORCE)")
-            }
         }
     }
 

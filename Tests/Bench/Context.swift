@@ -23,6 +23,7 @@ final class BenchContext {
         baseline = Baseline(cluster: cluster, psql: psql)
         let machine = Report.Machine.here(postgres: try cluster.version())
         report = Report(machine: machine, settings: settings)
+        report.database = try cluster.settings()
     }
 
     func contacts(_ workspace: BenchWorkspace = .byEmail) -> BenchContacts {
@@ -45,7 +46,8 @@ final class BenchContext {
             "\(ProgressText.grouped(Int(record.perSecond)))/s",
         ]
         if let server = record.serverMicroseconds { parts.append("server \(server.places(2)) µs") }
-        if let p99 = record.p99 { parts.append("p99 \(p99.places(1)) ms") }
+        if let p50 = record.p50 { parts.append("p50 \(p50.places(2)) ms") }
+        if let p99 = record.p99 { parts.append("p99 \(p99.places(2)) ms") }
         if let note = record.note { parts.append(note) }
         Note.print(parts.joined(separator: ", "))
     }

@@ -2,6 +2,7 @@
 // the context. Out: figures in the report. Every answer and the table are checked.
 
 import ContactsClient
+import Histogram
 
 struct LoneContact {
     static let key = "lone"
@@ -99,6 +100,9 @@ struct LoneContact {
     }
 
     private func report() {
+        keep(libpq, .libpq, "INSERT")
+        keep(stream, .service, "on an open stream")
+        keep(unary, .service, "UpsertContacts")
         let bare = libpq.map(\.median)
         bench.add(Figure(Self.key, "INSERT over libpq, p50", bare, unit: "ms"))
         for (name, blocks) in [("on an open stream", stream), ("UpsertContacts", unary)] {
@@ -107,6 +111,22 @@ struct LoneContact {
             let ratios = zip(medians, bare).map { $0 / $1 }
             bench.add(
                 Figure(Self.key, "\(name), p50 to that of libpq", ratios, unit: "x", .atMost, 1.5))
+        }
+    }
+}
+
+extension LoneContact {
+    private func keep(_ blocks: [[Double]], _ side: RunRecord.Side, _ note: String) {
+        for (place, times) in blocks.enumerated() {
+            var latency = Histogram<UInt64>(numberOfSignificantValueDigits: .three)
+            for time in times { latency.record(UInt64(time * 1e6)) }
+            var record = RunRecord(
+                side: side, contacts: times.count, seconds: times.reduce(0, +) / 1000)
+            record.scenario = Self.key
+            record.pair = place + 1
+            record.note = note
+            record.setLatency(latency)
+            bench.add(record)
         }
     }
 }

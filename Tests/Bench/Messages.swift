@@ -5,7 +5,7 @@ import ContactsClient
 
 struct Messages: Sendable {
     /// More contacts than this are made while the run goes on.
-    static let preparedLimit = 2_000_000
+    static let preparedLimit = 4_000_000
 
     let workload: Workload
     let chunk: Int

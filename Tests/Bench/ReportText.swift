@@ -24,9 +24,10 @@ enum ReportText {
         return """
             \(machine.processor), \(machine.cores) cores, \(machine.memoryMegabytes) MB, \
             Linux \(machine.kernel), PostgreSQL \(machine.postgres), \(machine.date)
+            \(report.database.sorted { $0.key < $1.key }.map { "\($0) \($1)" }.joined(separator: ", "))
             \(ProgressText.grouped(report.settings.contacts)) contacts, \
-            \(report.settings.pairs) runs of each side in turns; ratios are medians of the pairs, \
-            with the lowest and the highest
+            runs of each side in turns: \(report.settings.pairs); medians, with the lowest and the \
+            highest
 
             """
     }

@@ -118,6 +118,8 @@ struct Report: Codable, Sendable {
 
     var machine: Machine
     var settings: Settings
+    /// PostgreSQL's.
+    var database: [String: String] = [:]
     var comparisons: [Comparison] = []
     var figures: [Figure] = []
     var runs: [RunRecord] = []

@@ -25,8 +25,15 @@ enum ServiceRun {
             side: .service, contacts: outcome.contacts, seconds: outcome.seconds, from: before,
             to: after)
         record.peakKilobytes = Meter.peakKilobytes(server.processID)
-        record.p50 = Double(outcome.latency.valueAtPercentile(50)) / 1e6
-        record.p99 = Double(outcome.latency.valueAtPercentile(99)) / 1e6
+        record.setLatency(outcome.latency)
         return (record, outcome)
+    }
+}
+
+extension RunRecord {
+    /// - Parameter latency: In nanoseconds.
+    mutating func setLatency(_ latency: Histogram<UInt64>) {
+        p50 = Double(latency.valueAtPercentile(50)) / 1e6
+        p99 = Double(latency.valueAtPercentile(99)) / 1e6
     }
 }

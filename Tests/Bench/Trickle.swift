@@ -56,43 +56,70 @@ struct Trickle {
         let upsert = try await client.bulkUpsert()
         _ = try await upsert.started()
         let flood = Flood(load)
+        let start = ContinuousClock.now
         async let outcome = flood.run()
-        let (times, ids) = try await trickle(upsert, while: flood)
+        let contacts = contacts
+        async let sentCount = Self.send(contacts, upsert, from: start, while: flood)
+        let (times, ids) = try await receive(upsert, from: start)
         let flooded = try await outcome
+        guard try await sentCount == ids.count else {
+            throw BenchError("\(ids.count) contacts beside a flood were answered")
+        }
         await load.close()
         await client.close()
-        for time in times { latency.record(UInt64(time * 1e6)) }
-        var record = RunRecord(
-            side: .service, contacts: flooded.contacts, seconds: flooded.seconds)
-        record.scenario = Self.key
-        record.pair = pair
-        record.note = "\(times.count) contacts beside it, p50 \(times.median.places(1)) ms"
-        bench.add(record)
+        report(flooded, times, pair)
         return (flooded, ids, load.deal)
     }
 
-    /// Sends a contact whenever its time has come, until the flood is over. Latency counts from
-    /// that time.
-    private func trickle(
-        _ upsert: BulkUpsertStream, while flood: Flood
-    ) async throws -> (times: [Double], ids: [ContactID]) {
-        let results = upsert.results.makeAsyncIterator()
-        var times: [Double] = []
-        var ids: [ContactID] = []
-        let start = ContinuousClock.now
+    private mutating func report(_ flooded: LoadOutcome, _ times: [Double], _ pair: Int) {
+        var flood = RunRecord(
+            side: .service, contacts: flooded.contacts, seconds: flooded.seconds)
+        flood.note = "the flood"
+        var beside = RunRecord(side: .service, contacts: times.count, seconds: flooded.seconds)
+        beside.note = "beside it"
+        var latency = Histogram<UInt64>(numberOfSignificantValueDigits: .three)
+        for time in times { latency.record(UInt64(time * 1e6)) }
+        self.latency.add(latency)
+        flood.setLatency(flooded.latency)
+        beside.setLatency(latency)
+        for var record in [flood, beside] {
+            record.scenario = Self.key
+            record.pair = pair
+            bench.add(record)
+        }
+    }
+
+    /// Sends a contact whenever its time has come, until the flood is over.
+    private static func send(
+        _ contacts: BenchContacts, _ upsert: BulkUpsertStream, from start: ContinuousClock.Instant, while flood: Flood
+    ) async throws -> Int {
+        var count = 0
         while !flood.isOver {
-            let due = start + Self.interval * ids.count
-            try await Task.sleep(until: due, clock: .continuous)
-            let number = Self.firstNumber + ids.count
-            try await upsert.send([contacts.contact(Item(number: number, version: 0))])
-            let answer = try await results.next() ?? []
-            times.append((ContinuousClock.now - due).inMilliseconds)
-            guard answer.count == 1, let result = answer.first, result.status == .created,
-                result.sequence == UInt64(ids.count) + 1, let id = result.contactID
-            else { throw BenchError("a contact beside a flood was answered by \(answer)") }
-            ids.append(id)
+            try await Task.sleep(until: start + interval * count, clock: .continuous)
+            let item = Item(number: firstNumber + count, version: 0)
+            try await upsert.send([contacts.contact(item)])
+            count += 1
         }
         upsert.finish()
+        return count
+    }
+
+    /// - Returns: Milliseconds from the time at which each contact was due, and the ids.
+    private func receive(
+        _ upsert: BulkUpsertStream, from start: ContinuousClock.Instant
+    ) async throws -> (times: [Double], ids: [ContactID]) {
+        var times: [Double] = []
+        var ids: [ContactID] = []
+        for try await results in upsert.results {
+            let now = ContinuousClock.now
+            for result in results {
+                guard result.status == .created, result.sequence == UInt64(ids.count) + 1,
+                    let id = result.contactID
+                else { throw BenchError("a contact beside a flood was answered by \(result)") }
+                times.append((now - (start + Self.interval * ids.count)).inMilliseconds)
+                ids.append(id)
+            }
+        }
         guard try await upsert.summary().total == UInt64(ids.count) else {
             throw BenchError("the stream beside the flood counts other contacts")
         }
