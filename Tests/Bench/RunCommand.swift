@@ -79,7 +79,7 @@ struct RunCommand: AsyncParsableCommand {
         try await run(bench)
         try BenchFiles.write(bench.report.json, to: json)
         try BenchFiles.write(Data(Plot(bench.report).svg.utf8), to: svg)
-        print(ReportText.text(bench.report))
+        FileHandle.standardOutput.write(Data(ReportText.text(bench.report).utf8))
         Note.print("results: \(json), plot: \(svg)")
         let missed = ReportText.missed(bench.report)
         if !missed.isEmpty { Note.print("missed: \(missed.joined(separator: "; "))") }

@@ -91,7 +91,8 @@ struct Trickle {
 
     /// Sends a contact whenever its time has come, until the flood is over.
     private static func send(
-        _ contacts: BenchContacts, _ upsert: BulkUpsertStream, from start: ContinuousClock.Instant, while flood: Flood
+        _ contacts: BenchContacts, _ upsert: BulkUpsertStream, from start: ContinuousClock.Instant,
+        while flood: Flood
     ) async throws -> Int {
         var count = 0
         while !flood.isOver {
