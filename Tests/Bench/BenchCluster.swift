@@ -119,11 +119,13 @@ final class BenchCluster: Sendable {
         try create("bench_empty", from: "template0")
         try with("bench_empty") { connection in
             try Schema.migrate(connection)
-            let three = BenchWorkspace.byAll
-            let made = try Workspace.create(
-                three.name, uniqueBy: .init(rawValue: Int16(three.uniqueBy)), connection)
-            guard made?.id == Int32(three.id) else {
-                throw BenchError("workspace \(three.name) is not number \(three.id)")
+            for workspace in [BenchWorkspace.byAll, .warmUp] {
+                let made = try Workspace.create(
+                    workspace.name, uniqueBy: .init(rawValue: Int16(workspace.uniqueBy)),
+                    connection)
+                guard made?.id == Int32(workspace.id) else {
+                    throw BenchError("workspace \(workspace.name) is not number \(workspace.id)")
+                }
             }
             let found = try connection.query(
                 "SELECT 1 FROM pg_available_extensions WHERE name = 'pg_prewarm'")

@@ -35,7 +35,7 @@ struct ServiceLoad: Sendable {
         warmsUp: Bool = true
     ) async throws -> ServiceLoad {
         let client = try await ContactsClient.connect(configuration)
-        if warmsUp { try await warmUp(client) }
+        if warmsUp { try await warmUp(configuration) }
         var opened: [BulkUpsertStream] = []
         for _ in 0..<streams {
             let stream = try await client.bulkUpsert()
@@ -46,7 +46,10 @@ struct ServiceLoad: Sendable {
     }
 
     /// Updates that find nobody, and so leave no contact.
-    private static func warmUp(_ client: ContactsClient) async throws {
+    private static func warmUp(_ configuration: ContactsClient.Configuration) async throws {
+        var configuration = configuration
+        configuration.workspace = BenchWorkspace.warmUp.name
+        let client = try await ContactsClient.connect(configuration)
         var options = UpsertOptions()
         options.existence = .updateOnly
         let nobody = (0..<warmUpCount).map { Contact(email: "nobody-\($0)@example.com") }
@@ -54,6 +57,7 @@ struct ServiceLoad: Sendable {
         guard answer.summary.failedByReason == ["NOT_FOUND": UInt64(warmUpCount)] else {
             throw BenchError("updates of nobody were answered by \(answer.summary)")
         }
+        await client.close()
     }
 
     func close() async { await client.close() }
