@@ -76,6 +76,25 @@ package final class IngestEngine: Sendable {
         self.threads = threads
     }
 
+    /// An engine without a database, to measure what stands before it: the caller serves the queues
+    /// itself, and nothing that would have to be looked up is ever answered.
+    package init(queues: [LaneQueue], workspaces known: [String: Workspace], logger: Logger) {
+        server = 0
+        conninfo = ""
+        self.logger = logger
+        self.queues = queues
+        lanes = LaneSet(queues: queues)
+        reader = Reader(conninfo: "", logger: logger)
+        pager = Reader(conninfo: "", logger: logger)
+        writer = Reader(conninfo: "", logger: logger)
+        feed = EventFeed(conninfo: "", logger: logger)
+        sweeper = Sweeper(conninfo: "", interval: .seconds(60), logger: logger)
+        monitor = DatabaseMonitor(conninfo: "", lock: 0, logger: logger)
+        threads = []
+        let always = ContinuousClock.now + .seconds(365 * 86_400)
+        workspaces.withLock { $0 = known.mapValues { ($0, always) } }
+    }
+
     /// Whether the database takes contacts: looked at twice a second.
     package var canCommit: Bool { monitor.canCommit }
 

@@ -49,6 +49,20 @@ package struct BlockOutcome: Sendable {
     package var failure: IngestFailure?
 }
 
+extension BlockOutcome {
+    /// What a block would come to if none of its contacts were there.
+    package init(creating block: RowBlock) {
+        block.bytes.withUnsafeBytes { bytes in
+            guard let base = bytes.baseAddress else { return }
+            entries = block.rows.map { row in
+                Entry(
+                    sequence: row.sequence, status: .created,
+                    id: RowLayout.id(of: base + Int(row.offset)))
+            }
+        }
+    }
+}
+
 /// Why a block got no answer.
 package enum IngestFailure: Error, Sendable {
     /// The database stayed away for as long as a lane waits for it. Nothing was written.
@@ -112,7 +126,9 @@ package final class LaneQueue: Sendable {
     ///
     /// Blocks of one workspace that match by different identifiers go to different transactions:
     /// within one, an identifier is looked up once.
-    func take(atMost contactLimit: Int = transactionContactLimit) -> [LaneWork]? {
+    package func take(
+        atMost contactLimit: Int = transactionContactLimit
+    ) -> [LaneWork]? {
         condition.lock(whenValue: true)
         let (taken, goesOn) = state.withLockedValue { state in
             let taken = Self.takeTransaction(from: &state.waiting, contactLimit)
