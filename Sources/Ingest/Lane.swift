@@ -82,7 +82,8 @@ struct Lane {
         defer { attemptCount = 0 }
         let count = batch.items.count
         guard count > 0, attemptCount == 1 else { return }
-        pace.took(.now - start, for: count)
+        let updates = batch.slots.count { $0.isChanged && !$0.isNew }
+        pace.took(.now - start, for: count, updates: updates)
         queue.transactionByteGoal = batch.loadedByteCount / count * pace.contactLimit
     }
 

@@ -11,18 +11,30 @@ struct TransactionPace {
     /// Fewer would save little time: most of it would go to the fsync and the round trips.
     private static let smallest = 2_000
 
+    /// While most contacts change what stands. Those that were written together stand together, so
+    /// a large transaction would change most rows of a page at once, and their new versions would
+    /// not fit in: PostgreSQL would write every index again. Of a small one they do, and the next
+    /// one finds the room that the old versions leave (src/backend/access/heap/README.HOT).
+    private static let limitOfUpdates = 400
+
     /// For the next transaction.
-    private(set) var contactLimit = 4_000
+    var contactLimit: Int { updateShare > 0.5 ? Self.limitOfUpdates : fittingCount }
+    private var fittingCount = 4_000
     private var nanosecondsPerContact = 0.0
+    /// Of the last contacts.
+    private var updateShare = 0.0
 
     /// Of a transaction that was committed at the first try.
-    mutating func took(_ duration: Duration, for contacts: Int) {
+    mutating func took(_ duration: Duration, for contacts: Int, updates: Int) {
+        if contacts >= Self.limitOfUpdates / 2 {
+            updateShare = updateShare / 2 + Double(updates) / Double(contacts) / 2
+        }
         guard contacts >= Self.smallest else { return }
         let pace = duration / .nanoseconds(1) / Double(contacts)
         nanosecondsPerContact =
             nanosecondsPerContact == 0 ? pace : nanosecondsPerContact * 0.75 + pace * 0.25
         let fitting = Self.goal / .nanoseconds(1) / nanosecondsPerContact
-        contactLimit = Int(
+        fittingCount = Int(
             min(Double(LaneQueue.transactionContactLimit), max(Double(Self.smallest), fitting)))
     }
 }
