@@ -216,7 +216,9 @@ final class ContactUpsert: BatchStore {
                 Self.lookUp(identifier, isWhole: isWhole)
             )
         }
+        batch.turn?.lookedUp(batch, range)
         let end = try apply(batch, range) { try fetchFields(batch, $0) }
+        try batch.turn?.enterWrite(holdsRows: contended)
         try write(batch, contended: contended)
         return end
     }

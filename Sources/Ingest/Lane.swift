@@ -54,23 +54,28 @@ struct Lane {
     /// Serves the queue until it is closed and empty.
     mutating func run() {
         while let taken = queue.take() {
-            batch.load(taken)
-            works = Self.works(taken)
-            dropFailed()
+            batch.load(taken.works)
+            works = Self.works(taken.works)
+            batch.turn = nil
+            taken.turn?.load(batch)
+            dropFailed(from: 0)
             sizeLimit = max(1, batch.items.count)
             var done = 0
-            while works.contains(where: { !$0.isDone && $0.failure == nil }) {
+            while isAnyLeft {
                 do throws(IngestFailure) {
                     done = try commit(done..<min(done + sizeLimit, batch.items.count))
                 } catch {
                     giveUp(from: done, error) { _ in true }
                 }
             }
+            taken.turn?.end()
             for work in works { deliver(work) }
             batch.release()
         }
         open?.connection.close()
     }
+
+    private var isAnyLeft: Bool { works.contains { !$0.isDone && $0.failure == nil } }
 
     private static func works(_ taken: [LaneWork]) -> [Work] {
         var start = 0
@@ -85,10 +90,10 @@ struct Lane {
     }
 
     /// Leaves out what comes behind a block of the same call that got no answer.
-    private mutating func dropFailed() {
-        for index in works.indices {
+    private mutating func dropFailed(from end: Int) {
+        for index in works.indices where !works[index].isDone && works[index].failure == nil {
             guard let failure = works[index].ledger?.failure else { continue }
-            works[index].failure = (works[index].range.lowerBound, failure)
+            works[index].failure = (end, failure)
             batch.drop(index)
         }
     }
@@ -139,6 +144,10 @@ struct Lane {
         var races = 0
         var pause = Duration.milliseconds(50)
         while true {
+            batch.turn?.begin()
+            // What was waited for may have got no answer.
+            dropFailed(from: range.lowerBound)
+            guard isAnyLeft else { return range.upperBound }
             let attempt = attempt(range, contended: races > 0)
             if case .away = attempt {} else { awaySince = nil }
             switch attempt {
@@ -154,6 +163,8 @@ struct Lane {
                     !standing.contains($0.workspace)
                 }
                 guard isAny else { throw .settingsChanged }
+            case .outOfTurn:
+                continue
             case .lostRace where races < Self.raceLimit:
                 races += 1
                 WorkerThread.sleep(
@@ -214,6 +225,8 @@ struct Lane {
         case takenOver([ImportLedger])
         /// Of the workspaces only these stand as they were when their contacts were taken.
         case settingsChanged(standing: Set<Workspace>)
+        /// Earlier batches of the queue have to be waited for.
+        case outOfTurn
         /// Another transaction was faster, or a deadlock was broken: try again at once.
         case lostRace
         /// The data is refused.
@@ -250,6 +263,7 @@ struct Lane {
             case is TooLarge: return .tooLarge
             case let error as SettingsChanged: return .settingsChanged(standing: error.standing)
             case let error as TakenOver: return .takenOver(error.ledgers)
+            case is OutOfTurn: return .outOfTurn
             default: return .lostRace
             }
         }
@@ -366,35 +380,5 @@ struct Lane {
             // What is written takes no more part in the rest of the batch.
             batch.drop(index)
         }
-    }
-}
-
-/// A lane's connection and what was prepared on it.
-struct LaneConnection {
-    let connection: Connection
-    let store: any BatchStore
-    /// Of the table only.
-    let ledgers: LedgerWriter?
-    let events: EventWriter?
-}
-
-/// How a lane reaches its database.
-struct LaneConnector: Sendable {
-    let conninfo: String
-    let isDryRun: Bool
-
-    func connect(lane: Int) throws(PostgresError) -> LaneConnection {
-        let connection = try Connection(
-            conninfo: conninfo,
-            applicationName: isDryRun ? "contactsd dry run" : "contactsd lane \(lane)",
-            settings: ContactUpsert.settings)
-        guard !isDryRun else {
-            return LaneConnection(
-                connection: connection, store: try DryRunUpsert(connection), ledgers: nil,
-                events: nil)
-        }
-        return LaneConnection(
-            connection: connection, store: try ContactUpsert(connection),
-            ledgers: try LedgerWriter(connection, lane: lane), events: try EventWriter(connection))
     }
 }

@@ -64,20 +64,43 @@ package enum IngestFailure: Error, Sendable {
     case dryRunLost
 }
 
+/// What a lane takes at once.
+struct LaneBatch {
+    let works: [LaneWork]
+    /// Of what came from an ordered queue.
+    var turn: OrderedTurn?
+}
+
 package final class LaneQueue: Sendable {
     private struct State {
         var waiting: Deque<LaneWork> = []
         var isClosed = false
+        /// What has come to the lane itself and what waits for any lane take turns.
+        var isSharedNext = false
+        /// The ordered queue that is looked into first.
+        var nextShared = 0
     }
 
     /// The most that one transaction takes. More gains little throughput and costs latency.
     package static let transactionContactLimit = 10_000
     package static let transactionByteLimit = 8 * 1024 * 1024
 
-    private let condition = ConditionLock(value: false)
+    private let condition: ConditionLock<Bool>
     private let state = NIOLockedValueBox(State())
+    private let doors: LaneDoors
+    private let lane: Int
+    /// What waits for any lane.
+    private let shared: [OrderedQueue]
 
-    package init() {}
+    /// The queue of a lane that takes nothing else.
+    package convenience init() { self.init(lane: 0, doors: LaneDoors(count: 1), shared: []) }
+
+    init(lane: Int, doors: LaneDoors, shared: [OrderedQueue]) {
+        condition = doors[lane]
+        self.doors = doors
+        self.lane = lane
+        self.shared = shared
+    }
 
     /// Hands a block over. Blocks of one caller are taken in the order they came.
     package func add(_ work: LaneWork) {
@@ -100,17 +123,39 @@ package final class LaneQueue: Sendable {
     ///
     /// Blocks of one workspace that match by different identifiers go to different transactions:
     /// within one, an identifier is looked up once.
-    func take() -> [LaneWork]? {
-        condition.lock(whenValue: true)
-        let (taken, goesOn) = state.withLockedValue { state in
-            let taken = Self.takeTransaction(from: &state.waiting)
-            return (taken, !state.waiting.isEmpty || state.isClosed)
+    func take() -> LaneBatch? {
+        while true {
+            condition.lock(whenValue: true)
+            doors.setFree(lane, true)
+            let (taken, isClosed) = state.withLockedValue { (look(&$0), $0.isClosed) }
+            if taken != nil || isClosed { doors.setFree(lane, false) }
+            condition.unlock(withValue: taken != nil || isClosed)
+            if taken != nil, shared.contains(where: \.isReady) { doors.wakeFreeLane() }
+            if taken != nil || isClosed { return taken }
         }
-        condition.unlock(withValue: goesOn)
-        return taken.isEmpty ? nil : taken
     }
 
-    private static func takeTransaction(from waiting: inout Deque<LaneWork>) -> [LaneWork] {
+    /// Once closed, what is left in the ordered queues and may not begin yet is taken by the lanes
+    /// that it waits for.
+    private func look(_ state: inout State) -> LaneBatch? {
+        let isOwnNext = !state.isSharedNext && !state.waiting.isEmpty
+        if !isOwnNext {
+            for place in shared.indices {
+                let next = (state.nextShared + place) % shared.count
+                guard let taken = shared[next].take() else { continue }
+                state.nextShared = (next + 1) % shared.count
+                state.isSharedNext = false
+                return taken
+            }
+        }
+        guard !state.waiting.isEmpty else { return nil }
+        state.isSharedNext = true
+        return LaneBatch(works: Self.takeTransaction(from: &state.waiting))
+    }
+
+    static func takeTransaction(
+        from waiting: inout Deque<LaneWork>, contactLimit: Int = transactionContactLimit
+    ) -> [LaneWork] {
         var taken: [LaneWork] = []
         var plans: [WritePlan] = []
         var contactCount = 0
@@ -119,7 +164,7 @@ package final class LaneQueue: Sendable {
             contactCount += block.contactCount + block.refusals.count
             byteCount += block.byteCount
             let fits =
-                contactCount <= transactionContactLimit && byteCount <= transactionByteLimit
+                contactCount <= contactLimit && byteCount <= transactionByteLimit
                 && !plans.contains { $0.conflicts(with: block.plan) }
             guard taken.isEmpty || fits else { break }
             if !plans.contains(block.plan) { plans.append(block.plan) }

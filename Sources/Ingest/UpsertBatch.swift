@@ -89,6 +89,9 @@ final class UpsertBatch {
     private var slotsByID: [ContactID: Int32] = [:]
     private var tracksIDs = false
     private var loadedByteCount = 0
+    /// Of a batch from an ordered queue, with what its contacts mention.
+    var turn: OrderedTurn?
+    var turnMentions = Footprint()
     /// The transaction has one item and cannot be made smaller.
     private(set) var isSingle = false
     /// Whether the lists and the age of contacts have to be looked up with them.
