@@ -84,7 +84,8 @@ extension UpsertBatch {
             footprint.insert(Footprint.hash(workspaceID, plan.key, item.keyHash))
             guard !item.isReplay else { continue }
             let view = RowView(memory.base + item.row)
-            for identifier in Identifier.settable where plan.workspace.uniqueBy.contains(identifier) {
+            for identifier in Identifier.settable where plan.workspace.uniqueBy.contains(identifier)
+            {
                 let key = view.columns[identifier.rawValue]
                 guard identifier != plan.key, key.start != nil else { continue }
                 footprint.insert(Footprint.hash(workspaceID, identifier, KeyHash.of(key.buffer)))
@@ -109,9 +110,12 @@ extension UpsertBatch {
             guard owner >= 0 else { continue }
             let stands = RowView(memory.base + slots[Int(owner)].firstRow)
             let view = RowView(memory.base + item.row)
-            for identifier in Identifier.settable where plan.workspace.uniqueBy.contains(identifier) {
+            for identifier in Identifier.settable where plan.workspace.uniqueBy.contains(identifier)
+            {
                 let key = stands.columns[identifier.rawValue]
-                guard key.start != nil, !(key == view.columns[identifier.rawValue]) else { continue }
+                guard key.start != nil, !(key == view.columns[identifier.rawValue]) else {
+                    continue
+                }
                 let hash = Footprint.hash(plan.workspace.id, identifier, KeyHash.of(key.buffer))
                 if !mentions.contains(hash) { footprint.insert(hash) }
             }
