@@ -42,12 +42,7 @@ package final class IngestEngine: Sendable {
         sweepInterval: Duration = .seconds(60), logger: Logger
     ) {
         precondition(laneCount > 0, "an engine has lanes")
-        let doors = LaneDoors(count: laneCount)
-        // One lane keeps the order by itself.
-        let ordered = (0..<(laneCount > 1 ? laneCount : 0)).map { _ in
-            OrderedQueue(doors: doors, contactLimit: orderedLimit)
-        }
-        let queues = (0..<laneCount).map { LaneQueue(lane: $0, doors: doors, shared: ordered) }
+        let (queues, ordered) = Self.queues(laneCount, orderedLimit)
         let reader = Reader(conninfo: conninfo, logger: logger)
         server = .random(in: .min ... .max)
         self.conninfo = conninfo
@@ -79,6 +74,18 @@ package final class IngestEngine: Sendable {
         threads.append(WorkerThread { sweeper.run() })
         threads.append(WorkerThread { monitor.run() })
         self.threads = threads
+    }
+
+    private static func queues(
+        _ laneCount: Int, _ orderedLimit: Int
+    ) -> ([LaneQueue], [OrderedQueue]) {
+        let doors = LaneDoors(count: laneCount)
+        // One lane keeps the order by itself.
+        let ordered = (0..<(laneCount > 1 ? laneCount : 0)).map { _ in
+            OrderedQueue(doors: doors, contactLimit: orderedLimit)
+        }
+        let queues = (0..<laneCount).map { LaneQueue(lane: $0, doors: doors, shared: ordered) }
+        return (queues, ordered)
     }
 
     /// Whether the database takes contacts: looked at twice a second.

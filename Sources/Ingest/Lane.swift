@@ -1,8 +1,9 @@
 // A lane: one thread, one connection, one transaction after another.
 //
-// In: blocks from the lane's queue. Out: the outcomes of each block, after the COMMIT of all its
-// contacts. What may be tried again is tried again here, for a bounded time; what the database
-// refuses is cut down by halves until the one contact that it refuses stands alone.
+// In: blocks from the lane's queue and from those that lanes share. Out: the outcomes of each block,
+// after the COMMIT of all its contacts. What may be tried again is tried again here, for a bounded
+// time; what the database refuses is cut down by halves until the one contact that it refuses stands
+// alone.
 
 internal import Contacts
 internal import Logging
