@@ -4,8 +4,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run stop test test-swift test-foreign model check format lint proto check-proto buf-lint \
-	packages test-packages clean
+.PHONY: help run stop test test-swift test-foreign model bench bench-full check format lint proto \
+	check-proto buf-lint packages test-packages clean
 
 # What is built against and run with, and what only the tests and checks need.
 PACKAGES := libnghttp2-dev libprotobuf-c-dev libpq-dev pkg-config postgresql-15
@@ -80,6 +80,19 @@ model: packages test-packages $(VENV)/made ## Compares random imports with the m
 	@swift build --product contactsd
 	CONTACTSD="$$(swift build --show-bin-path)/contactsd" MODEL_SECONDS=$(SECONDS) \
 		$(VENV)/bin/python -m pytest -qs Tests/Foreign/test_model.py
+
+# FLAGS are further options of the bench, such as FLAGS='--only new,changed'; see bench --help.
+CONTACTS ?= 200000
+PAIRS ?= 3
+FLAGS ?=
+bench: packages ## Measures against psql: CONTACTS=200000, PAIRS=3 runs of each side
+	@swift build -c release --product contactsd
+	swift build -c release --product bench
+	"$$(swift build -c release --show-bin-path)/bench" \
+		--contacts $(CONTACTS) --pairs $(PAIRS) $(FLAGS)
+
+bench-full: ## The same with a million contacts, ten million where growth is measured
+	@$(MAKE) --no-print-directory bench CONTACTS=1000000
 
 check: lint buf-lint check-proto ## Checks formatting, the proto and the generated code
 

@@ -116,6 +116,17 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings),
+        // Compares the service with psql: `make bench`.
+        .executableTarget(
+            name: "bench",
+            dependencies: [
+                "ContactsServer", "ContactsTool", "ContactsClient", "Contacts", "Ingest",
+                "Postgres",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Tests/Bench", swiftSettings: settings),
         // What the tests share: private databases, seeded random, bytes cut at every place.
         .target(
             name: "TestSupport", dependencies: ["Postgres"], path: "Tests/TestSupport",

@@ -11,7 +11,9 @@ final class Arena {
     /// What the C thunk sees: the block being filled, and how much may still be taken.
     private struct State {
         var next: UnsafeMutableRawPointer
+        /// What may be taken from the block; never more than the budget, so one look is enough.
         var available: Int
+        /// What the budget has left beyond `available`; negative once it was exceeded.
         var budget: Int
         var blocks: [UnsafeMutableRawPointer]
         let blockByteCount: Int
@@ -35,10 +37,11 @@ final class Arena {
         state = .allocate(capacity: 1)
         state.initialize(
             to: State(
-                next: first, available: blockByteCount, budget: budget, blocks: [],
+                next: first, available: 0, budget: 0, blocks: [],
                 blockByteCount: blockByteCount))
         allocator = ProtobufCAllocator(
             alloc: { Arena.allocate($0, $1) }, free: { _, _ in }, allocator_data: state)
+        reset()
     }
 
     deinit {
@@ -53,11 +56,13 @@ final class Arena {
 
     /// Gives all memory back. Whatever was decoded before is gone.
     func reset() {
-        for block in state.pointee.blocks { block.deallocate() }
-        state.pointee.blocks.removeAll(keepingCapacity: true)
+        if !state.pointee.blocks.isEmpty {
+            for block in state.pointee.blocks { block.deallocate() }
+            state.pointee.blocks.removeAll(keepingCapacity: true)
+        }
         state.pointee.next = first
-        state.pointee.available = blockByteCount
-        state.pointee.budget = budget
+        state.pointee.available = min(blockByteCount, budget)
+        state.pointee.budget = budget - state.pointee.available
     }
 
     /// Memory for one value of C, zeroed by nobody.
@@ -100,21 +105,28 @@ final class Arena {
     ) -> UnsafeMutableRawPointer? {
         guard let state = data?.assumingMemoryBound(to: State.self) else { return nil }
         let rounded = (size + 15) & ~15
-        state.pointee.budget -= rounded
-        guard state.pointee.budget >= 0 else {
-            state.pointee.budget = -1
-            return nil
-        }
-        if rounded > state.pointee.available {
-            let byteCount = max(rounded, state.pointee.blockByteCount)
-            let block = UnsafeMutableRawPointer.allocate(byteCount: byteCount, alignment: 16)
-            state.pointee.blocks.append(block)
-            state.pointee.next = block
-            state.pointee.available = byteCount
-        }
+        if rounded > state.pointee.available, !addBlock(state, rounded) { return nil }
         let pointer = state.pointee.next
         state.pointee.next = pointer + rounded
         state.pointee.available -= rounded
         return pointer
+    }
+
+    /// Begins another block, if the budget allows what is asked for.
+    @inline(never)
+    private static func addBlock(_ state: UnsafeMutablePointer<State>, _ size: Int) -> Bool {
+        let budget = state.pointee.budget + state.pointee.available
+        guard budget >= size else {
+            state.pointee.available = 0
+            state.pointee.budget = -1
+            return false
+        }
+        let byteCount = max(size, state.pointee.blockByteCount)
+        let block = UnsafeMutableRawPointer.allocate(byteCount: byteCount, alignment: 16)
+        state.pointee.blocks.append(block)
+        state.pointee.next = block
+        state.pointee.available = min(byteCount, budget)
+        state.pointee.budget = budget - state.pointee.available
+        return true
     }
 }

@@ -51,27 +51,38 @@ package struct ContactID: Sendable, Hashable {
 
     /// Writes the text form, in lower case, to 36 bytes.
     func write(to output: UnsafeMutablePointer<UInt8>) {
-        var position = 0
-        for shift in stride(from: 60, through: 0, by: -4) {
-            if shift == 28 || shift == 12 {
-                output[position] = UInt8(ascii: "-")
-                position += 1
-            }
-            output[position] = Self.hexadecimal(UInt8(truncatingIfNeeded: high >> shift) & 15)
-            position += 1
-        }
-        for shift in stride(from: 60, through: 0, by: -4) {
-            if shift == 60 || shift == 44 {
-                output[position] = UInt8(ascii: "-")
-                position += 1
-            }
-            output[position] = Self.hexadecimal(UInt8(truncatingIfNeeded: low >> shift) & 15)
-            position += 1
-        }
+        let output = UnsafeMutableRawPointer(output)
+        let hyphen = UInt8(ascii: "-")
+        let parts = (
+            Self.hexadecimal(high >> 32), Self.hexadecimal(high & 0xFFFF_FFFF),
+            Self.hexadecimal(low >> 32), Self.hexadecimal(low & 0xFFFF_FFFF)
+        )
+        output.storeBytes(of: parts.0.bigEndian, as: UInt64.self)
+        output.storeBytes(of: hyphen, toByteOffset: 8, as: UInt8.self)
+        Self.store(parts.1, around: hyphen, output + 9)
+        output.storeBytes(of: hyphen, toByteOffset: 18, as: UInt8.self)
+        Self.store(parts.2, around: hyphen, output + 19)
+        output.storeBytes(of: parts.3.bigEndian, toByteOffset: 28, as: UInt64.self)
     }
 
-    private static func hexadecimal(_ nibble: UInt8) -> UInt8 {
-        nibble < 10 ? nibble + UInt8(ascii: "0") : nibble - 10 + UInt8(ascii: "a")
+    /// Writes four digits, a mark and four digits.
+    private static func store(
+        _ digits: UInt64, around mark: UInt8, _ output: UnsafeMutableRawPointer
+    ) {
+        output.storeBytes(of: UInt32(digits >> 32).bigEndian, as: UInt32.self)
+        output.storeBytes(of: mark, toByteOffset: 4, as: UInt8.self)
+        output.storeBytes(
+            of: UInt32(truncatingIfNeeded: digits).bigEndian, toByteOffset: 5, as: UInt32.self)
+    }
+
+    /// The eight digits of 32 bits, the first one in the highest byte.
+    private static func hexadecimal(_ bits: UInt64) -> UInt64 {
+        // A byte for each nibble; the digits over 9 are 39 characters further than the others.
+        var nibbles = (bits << 16 | bits) & 0x0000_FFFF_0000_FFFF
+        nibbles = (nibbles << 8 | nibbles) & 0x00FF_00FF_00FF_00FF
+        nibbles = (nibbles << 4 | nibbles) & 0x0F0F_0F0F_0F0F_0F0F
+        let letters = (nibbles + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101
+        return nibbles + 0x3030_3030_3030_3030 + letters * 39
     }
 }
 

@@ -10,7 +10,7 @@ internal import CProtobufC
 extension ContactRules {
     func normalize(
         _ pointer: UnsafeMutablePointer<Contacts__V1__Contact>, isLarge: Bool,
-        fieldsEncoder: inout CustomFieldsEncoder, into output: inout NormalizedContact
+        into output: inout NormalizedContact
     ) -> ContactError? {
         output.reset()
         if isLarge {
@@ -26,7 +26,7 @@ extension ContactRules {
         return texts(contact, into: &output)
             ?? identifiers(contact, into: &output).map { fieldTextFault(pointer) ?? $0 }
             ?? names(contact, into: &output)
-            ?? fields(pointer, &fieldsEncoder, into: &output)
+            ?? fields(pointer, into: &output)
             ?? lists(pointer, into: &output)
     }
 
@@ -116,7 +116,7 @@ extension ContactRules {
         case .email, .phone:
             return nil
         default:
-            bytes.append(contentsOf: value)
+            bytes.append(value.span)
             return nil
         }
     }
@@ -127,7 +127,7 @@ extension ContactRules {
         for field in [TextField.name, .firstName, .lastName] {
             guard let value = contact.text(field) else { continue }
             let start = output.bytes.count
-            output.bytes.append(contentsOf: value)
+            output.bytes.append(value.span)
             output.texts[field.rawValue] = .init(start: start, end: output.bytes.count)
         }
         return nil
@@ -135,22 +135,22 @@ extension ContactRules {
 
     private func fields(
         _ contact: UnsafeMutablePointer<Contacts__V1__Contact>,
-        _ encoder: inout CustomFieldsEncoder, into output: inout NormalizedContact
+        into output: inout NormalizedContact
     ) -> ContactError? {
         guard contact.pointee.n_fields > 0 else { return nil }
-        encoder.reset()
+        output.fieldsEncoder.reset()
         let fields = UnsafeBufferPointer(
             start: contact.pointee.fields, count: contact.pointee.n_fields)
         for (index, field) in fields.enumerated() {
             guard let field else { continue }
-            if let fault = Self.encode(field.pointee, &encoder) {
+            if let fault = Self.encode(field, &output.fieldsEncoder) {
                 return ContactError(fault, "fields.\(index)")
             }
         }
         let start = output.bytes.count
-        encoder.finish(into: &output.bytes, kinds: &output.fieldKinds)
+        output.fieldsEncoder.finish(into: &output.bytes, kinds: &output.fieldKinds)
         output.fields = .init(start: start, end: output.bytes.count)
-        output.removesFields = encoder.hasNulls
+        output.removesFields = output.fieldsEncoder.hasNulls
         return nil
     }
 
@@ -176,8 +176,10 @@ extension ContactRules {
     }
 
     private static func encode(
-        _ field: Contacts__V1__CustomField, _ encoder: inout CustomFieldsEncoder
+        _ pointer: UnsafeMutablePointer<Contacts__V1__CustomField>,
+        _ encoder: inout CustomFieldsEncoder
     ) -> RuleFault? {
+        let field = pointer.pointee
         let name = field.name.buffer.span
         switch field.value_case {
         case CONTACTS__V1__CUSTOM_FIELD__VALUE_STRING_VALUE:

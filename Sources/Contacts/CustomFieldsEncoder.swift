@@ -9,12 +9,17 @@
 package struct CustomFieldsEncoder {
     /// One field. All places are in `bytes`.
     private struct Entry {
-        /// The name as it came.
-        var name: Range<Int>
+        /// Orders nearly all names: the length in the first byte, then the first seven bytes.
+        var order: UInt64
+        /// The name as it came. It is the inside of the quoted one if that has no escapes.
+        var name: Int32
         /// `"name": value`, its first part the name in quotes.
-        var member: Range<Int>
-        var quotedNameEnd: Int
+        var member: Int32
+        var quotedNameEnd: Int32
+        var memberEnd: Int32
         var kind: Kind
+
+        var nameByteCount: Int { Int(order >> 56) }
     }
 
     private enum Kind {
@@ -54,6 +59,9 @@ package struct CustomFieldsEncoder {
 
     /// Any text, the empty one too.
     package mutating func appendString(name: Span<UInt8>, value: Span<UInt8>) -> RuleFault? {
+        if ByteText.isPlainJSON(value) {
+            return append(name, .plain) { JSONText.append(plain: value, to: &$0) }
+        }
         if let fault = TextRule.validity(value) {
             return RuleFault(fault.reason, "the value of a custom field " + fault.message)
         }
@@ -106,19 +114,29 @@ package struct CustomFieldsEncoder {
 
     /// Appends the patch, and the kinds unless there are none.
     package func finish(into patch: inout [UInt8], kinds: inout [UInt8]) {
-        patch.reserveCapacity(patch.count + bytes.count + 2 * entries.count + 2)
-        patch.append(ASCII.openBrace)
-        for (index, entry) in entries.enumerated() {
-            if index > 0 { JSONText.append(", ", to: &patch) }
-            patch.append(bytes.span.extracting(entry.member))
+        patch.write(upTo: bytes.count + 2 * entries.count + 2) { start in
+            var end = ByteCursor(start)
+            end.put(ASCII.openBrace)
+            let bytes = bytes.span
+            for index in entries.indices {
+                let entry = entries[index]
+                if index > 0 {
+                    end.put(ASCII.comma)
+                    end.put(ASCII.space)
+                }
+                end.put(bytes.extracting(Int(entry.member)..<Int(entry.memberEnd)))
+            }
+            end.put(ASCII.closeBrace)
+            return end.count(from: start)
         }
-        patch.append(ASCII.closeBrace)
-        if timestamps == 0 { return }
+        if timestamps > 0 { finish(kinds: &kinds) }
+    }
+
+    private func finish(kinds: inout [UInt8]) {
         var separator: StaticString = "{"
         for entry in entries where entry.kind == .timestamp {
             JSONText.append(separator, to: &kinds)
-            kinds.append(
-                bytes.span.extracting(entry.member.lowerBound..<entry.quotedNameEnd))
+            kinds.append(bytes.span.extracting(Int(entry.member)..<Int(entry.quotedNameEnd)))
             JSONText.append(": \"timestamp\"", to: &kinds)
             separator = ", "
         }
@@ -148,41 +166,101 @@ package struct CustomFieldsEncoder {
     private mutating func append(
         _ name: Span<UInt8>, _ kind: Kind, _ writeValue: (inout [UInt8]) -> Void
     ) -> RuleFault? {
-        if let fault = fault(inName: name) { return fault }
+        let isPlain = ByteText.isPlainJSON(name)
+        let isUsual = isPlain && !name.isEmpty && name.count <= ContactLimits.fieldNameBytes
+        if !isUsual || appended == ContactLimits.fields, let fault = fault(inName: name) {
+            return fault
+        }
         appended += 1
-        let nameStart = bytes.count
-        bytes.append(name)
-        let memberStart = bytes.count
-        JSONText.append(string: name, to: &bytes)
-        let quotedNameEnd = bytes.count
-        JSONText.append(": ", to: &bytes)
+        var entry = Entry(
+            order: Self.order(name), name: Int32(bytes.count + 1), member: Int32(bytes.count),
+            quotedNameEnd: 0, memberEnd: 0, kind: kind)
+        if isPlain {
+            append(plainName: name)
+        } else {
+            append(otherName: name, &entry)
+        }
+        entry.quotedNameEnd = Int32(bytes.count - 2)
         writeValue(&bytes)
-        place(
-            Entry(
-                name: nameStart..<memberStart, member: memberStart..<bytes.count,
-                quotedNameEnd: quotedNameEnd, kind: kind))
+        entry.memberEnd = Int32(bytes.count)
+        place(entry)
         return nil
+    }
+
+    /// `"name": `
+    private mutating func append(plainName name: Span<UInt8>) {
+        bytes.write(upTo: name.count + 4) { start in
+            var end = ByteCursor(start)
+            end.put(ASCII.quote)
+            end.put(name)
+            end.put(ASCII.quote)
+            end.put(ASCII.colon)
+            end.put(ASCII.space)
+            return end.count(from: start)
+        }
+    }
+
+    /// The same with escapes, and in front of it the name as it came.
+    private mutating func append(otherName name: Span<UInt8>, _ entry: inout Entry) {
+        entry.name = Int32(bytes.count)
+        bytes.append(name)
+        entry.member = Int32(bytes.count)
+        JSONText.append(string: name, to: &bytes)
+        JSONText.append(": ", to: &bytes)
+    }
+
+    private static func order(_ name: Span<UInt8>) -> UInt64 {
+        let length = UInt64(name.count) << 56
+        if name.count >= 8 {
+            let first = name.withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) }
+            return length | first.bigEndian >> 8
+        }
+        var word: UInt64 = 0
+        for index in name.indices { word = word << 8 | UInt64(name[index]) }
+        return length | word
     }
 
     /// Puts the entry where jsonb has it; of the same name the last one stands.
     private mutating func place(_ entry: Entry) {
+        if entry.kind != .plain { count(entry, 1) }
+        var low = entries.count
+        // Fields that come in order need one look each.
+        if low > 0, !precedes(entries[low - 1], entry) { low = firstNotBefore(entry) }
+        if low == entries.count {
+            entries.append(entry)
+        } else if precedes(entry, entries[low]) {
+            insert(entry, at: low)
+        } else {
+            count(entries[low], -1)
+            entries[low] = entry
+        }
+    }
+
+    /// `Array.insert` would cost more than all else that is done for the few fields of a contact.
+    private mutating func insert(_ entry: Entry, at place: Int) {
+        entries.append(entry)
+        entries.withUnsafeMutableBufferPointer { entries in
+            var index = entries.count - 1
+            while index > place {
+                entries[index] = entries[index - 1]
+                index -= 1
+            }
+            entries[place] = entry
+        }
+    }
+
+    private func firstNotBefore(_ entry: Entry) -> Int {
         var low = 0
         var high = entries.count
         while low < high {
             let middle = (low + high) / 2
-            if precedes(entries[middle].name, entry.name) {
+            if precedes(entries[middle], entry) {
                 low = middle + 1
             } else {
                 high = middle
             }
         }
-        count(entry, 1)
-        if low < entries.count, !precedes(entry.name, entries[low].name) {
-            count(entries[low], -1)
-            entries[low] = entry
-        } else {
-            entries.insert(entry, at: low)
-        }
+        return low
     }
 
     private mutating func count(_ entry: Entry, _ change: Int) {
@@ -191,14 +269,20 @@ package struct CustomFieldsEncoder {
     }
 
     /// jsonb's order: the shorter name first, then by bytes.
-    private func precedes(_ left: Range<Int>, _ right: Range<Int>) -> Bool {
-        if left.count != right.count { return left.count < right.count }
+    private func precedes(_ left: Entry, _ right: Entry) -> Bool {
+        if left.order != right.order { return left.order < right.order }
         let span = bytes.span
-        for offset in 0..<left.count {
-            let a = span[left.lowerBound + offset]
-            let b = span[right.lowerBound + offset]
+        var offset = 7
+        while offset < left.nameByteCount {
+            let a = span[Int(left.name) + offset]
+            let b = span[Int(right.name) + offset]
             if a != b { return a < b }
+            offset += 1
         }
         return false
     }
+}
+
+extension ASCII {
+    static let space = UInt8(ascii: " ")
 }

@@ -44,11 +44,13 @@ package enum EmailRule {
         var last = ASCII.dot
         while index < end {
             let byte = input[index]
-            if byte == ASCII.at { break }
-            guard ASCII.atext.contains(byte) || (byte == ASCII.dot && last != byte) else {
-                return nil
+            if !isLowerOrDigit(byte) {
+                if byte == ASCII.at { break }
+                guard ASCII.atext.contains(byte) || (byte == ASCII.dot && last != byte) else {
+                    return nil
+                }
+                upper = upper || isUpper(byte)
             }
-            upper = upper || isUpper(byte)
             last = byte
             index += 1
         }
@@ -69,7 +71,9 @@ package enum EmailRule {
         var index = start
         while index < end {
             let byte = input[index]
-            if byte == ASCII.dot {
+            if isLower(byte) {
+                hasNonDigit = true
+            } else if byte == ASCII.dot {
                 guard last != ASCII.dot, last != ASCII.hyphen, index - labelStart <= labelBytes
                 else { return nil }
                 labelStart = index + 1
@@ -97,6 +101,15 @@ package enum EmailRule {
     private static func isASCIISpace(_ byte: UInt8) -> Bool {
         byte == 0x20 || (byte >= 0x09 && byte <= 0x0D)
     }
+
+    /// What nearly all bytes of an email are.
+    @inline(__always)
+    private static func isLowerOrDigit(_ byte: UInt8) -> Bool {
+        isLower(byte) || byte &- ASCII.zero < 10
+    }
+
+    @inline(__always)
+    private static func isLower(_ byte: UInt8) -> Bool { byte &- 0x61 < 26 }
 
     @inline(__always)
     private static func isUpper(_ byte: UInt8) -> Bool { byte &- 0x41 < 26 }

@@ -4,12 +4,17 @@
 
 enum JSONText {
     static func append(_ text: StaticString, to output: inout [UInt8]) {
-        text.withUTF8Buffer { output.append(contentsOf: $0) }
+        output.write(upTo: text.utf8CodeUnitCount) { start in
+            var end = ByteCursor(start)
+            end.put(text)
+            return end.count(from: start)
+        }
     }
 
     /// A string in quotes, escaped as PostgreSQL's escape_json does: the six short forms, and
     /// four lower-case hexadecimal digits for other control characters. All else stays.
     static func append(string: Span<UInt8>, to output: inout [UInt8]) {
+        if ByteText.isPlainJSON(string) { return append(plain: string, to: &output) }
         output.append(ASCII.quote)
         var runStart = 0
         for index in string.indices {
@@ -21,6 +26,17 @@ enum JSONText {
         }
         output.append(string.extracting(runStart..<string.count))
         output.append(ASCII.quote)
+    }
+
+    /// A string that needs no escapes, in quotes.
+    static func append(plain string: Span<UInt8>, to output: inout [UInt8]) {
+        output.write(upTo: string.count + 2) { start in
+            var end = ByteCursor(start)
+            end.put(ASCII.quote)
+            end.put(string)
+            end.put(ASCII.quote)
+            return end.count(from: start)
+        }
     }
 
     private static func append(escapeOf byte: UInt8, to output: inout [UInt8]) {
@@ -45,21 +61,42 @@ enum JSONText {
 
     /// A whole number.
     static func append(integer: Int64, to output: inout [UInt8]) {
-        if integer < 0 { output.append(ASCII.hyphen) }
-        append(magnitude: integer.magnitude, to: &output)
+        append(magnitude: integer.magnitude, isNegative: integer < 0, to: &output)
     }
 
-    static func append(magnitude: UInt64, width: Int = 1, to output: inout [UInt8]) {
-        var digits = InlineArray<20, UInt8>(repeating: ASCII.zero)
-        var start = 20
-        var rest = magnitude
-        while rest > 0 {
-            start -= 1
-            digits[start] = ASCII.zero + UInt8(truncatingIfNeeded: rest % 10)
-            rest /= 10
+    /// Digits; the last `decimals` of them, if any, stand behind a point, and one at least before.
+    private static func append(
+        magnitude: UInt64, isNegative: Bool, decimals: Int = 0, to output: inout [UInt8]
+    ) {
+        // The most of them are those of 2^64, its sign and a point.
+        output.write(upTo: 22) { start in
+            let digitCount = max(digitCount(magnitude), decimals + 1)
+            let byteCount = (isNegative ? 1 : 0) + digitCount + (decimals > 0 ? 1 : 0)
+            if isNegative { start[0] = ASCII.hyphen }
+            var rest = magnitude
+            var place = byteCount
+            for written in 0..<digitCount {
+                if written == decimals, decimals > 0 {
+                    place -= 1
+                    start[place] = ASCII.dot
+                }
+                place -= 1
+                start[place] = ASCII.zero + UInt8(truncatingIfNeeded: rest % 10)
+                rest /= 10
+            }
+            return byteCount
         }
-        start = min(start, 20 - width)
-        output.append(digits.span.extracting(start..<20))
+    }
+
+    private static func digitCount(_ magnitude: UInt64) -> Int {
+        var count = 1
+        var limit: UInt64 = 10
+        // 10^19 is the last power that fits.
+        while magnitude >= limit, count < 19 {
+            count += 1
+            limit *= 10
+        }
+        return magnitude >= limit ? count + 1 : count
     }
 
     // MARK: - Doubles
@@ -68,7 +105,7 @@ enum JSONText {
     /// point, which tells it from a whole number. jsonb prints numerics so and keeps their scale.
     static func append(number: Double, to output: inout [UInt8]) {
         let size = number.magnitude
-        if number.sign == .minus, size != 0 { output.append(ASCII.hyphen) }
+        let isNegative = number.sign == .minus && size != 0
         if size < 1e15 {
             var scale = 1.0
             for decimals in 0...6 {
@@ -78,23 +115,16 @@ enum JSONText {
                 // Both are whole and exact in a double: the quotient is the double nearest to this
                 // decimal, and up to 15 digits no other decimal as short reads back the same.
                 if Double(scaled) / scale == size {
-                    append(scaled: scaled, decimals: decimals, to: &output)
-                    return
+                    // A whole number has a zero behind its point.
+                    return append(
+                        magnitude: decimals == 0 ? scaled * 10 : scaled, isNegative: isNegative,
+                        decimals: max(decimals, 1), to: &output)
                 }
                 scale *= 10
             }
         }
+        if isNegative { output.append(ASCII.hyphen) }
         append(description: size.description, to: &output)
-    }
-
-    /// A whole number of tenths, hundredths, ...
-    private static func append(scaled: UInt64, decimals: Int, to output: inout [UInt8]) {
-        append(magnitude: scaled, width: decimals + 1, to: &output)
-        if decimals == 0 {
-            append(".0", to: &output)
-        } else {
-            output.insert(ASCII.dot, at: output.count - decimals)
-        }
     }
 
     /// What Swift prints, `1.5`, `1e+22`, `5e-324`, with the exponent worked in.

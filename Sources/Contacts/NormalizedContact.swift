@@ -49,6 +49,9 @@ package struct NormalizedContact {
     /// Lists to join, as they came but for 0.
     package internal(set) var lists: [Int64] = []
 
+    /// Makes the custom fields; its memory too is reused.
+    var fieldsEncoder = CustomFieldsEncoder()
+
     package init() {}
 
     /// Forgets the contact and keeps the memory.
@@ -56,9 +59,10 @@ package struct NormalizedContact {
         bytes.removeAll(keepingCapacity: true)
         texts = .init(repeating: Location())
         fields = Location()
-        fieldKinds.removeAll(keepingCapacity: true)
+        // Emptying an array that is empty is not free.
+        if !fieldKinds.isEmpty { fieldKinds.removeAll(keepingCapacity: true) }
         removesFields = false
         id = nil
-        lists.removeAll(keepingCapacity: true)
+        if !lists.isEmpty { lists.removeAll(keepingCapacity: true) }
     }
 }

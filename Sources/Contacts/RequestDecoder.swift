@@ -1,8 +1,7 @@
 // Wire bytes to requests, by protobuf-c.
 //
-// In: one whole message. Out: options as values, and contacts one at a time through the rules into
-// a `NormalizedContact`. Event loop thread; one decoder a loop. What was decoded stays inside and
-// lives until the next decode.
+// In: one whole message. Out: what it holds; contacts as a `DecodedUpsert`, which lives until the
+// next decode. Event loop thread; one decoder a loop.
 
 internal import CContactsProto
 internal import CProtobufC
@@ -23,36 +22,33 @@ package final class RequestDecoder {
     package static let unpackedByteLimit = 16 * 1024 * 1024
 
     private let arena = Arena(budget: RequestDecoder.unpackedByteLimit)
-    private var contacts: UnsafeMutablePointer<UnsafeMutablePointer<Contacts__V1__Contact>?>?
-    private var messageByteCount = 0
-    var encoder = CustomFieldsEncoder()
-
-    /// Contacts in the message last decoded.
-    package private(set) var contactCount = 0
 
     package init() {}
 
     /// Decodes a `BulkUpsertRequest`.
-    ///
-    /// - Returns: The options, if the message has any, and the number of its first contact.
     package func decodeBulkUpsert(
         _ bytes: UnsafeRawBufferPointer
-    ) throws(DecodeError) -> (options: UpsertOptions?, firstSequence: UInt64) {
+    ) throws(DecodeError) -> DecodedUpsert {
         let message = try unpack(bytes, contacts__v1__bulk_upsert_request__unpack)
-        contacts = message.pointee.contacts
-        contactCount = message.pointee.n_contacts
-        let options = try message.pointee.options.map(Self.options)
-        return (options, message.pointee.first_sequence)
+        return DecodedUpsert(
+            firstSequence: message.pointee.first_sequence,
+            contacts: DecodedContacts(
+                message.pointee.contacts, count: message.pointee.n_contacts,
+                messageByteCount: bytes.count),
+            options: message.pointee.options)
     }
 
     /// Decodes an `UpsertContactsRequest`.
     package func decodeUpsertContacts(
         _ bytes: UnsafeRawBufferPointer
-    ) throws(DecodeError) -> UpsertOptions {
+    ) throws(DecodeError) -> DecodedUpsert {
         let message = try unpack(bytes, contacts__v1__upsert_contacts_request__unpack)
-        contacts = message.pointee.contacts
-        contactCount = message.pointee.n_contacts
-        return try message.pointee.options.map(Self.options) ?? UpsertOptions()
+        return DecodedUpsert(
+            firstSequence: 0,
+            contacts: DecodedContacts(
+                message.pointee.contacts, count: message.pointee.n_contacts,
+                messageByteCount: bytes.count),
+            options: message.pointee.options)
     }
 
     /// Decodes a `GetContactsRequest`; a key that is not UTF-8 or breaks its rule finds nothing
@@ -71,33 +67,13 @@ package final class RequestDecoder {
         }
     }
 
-    /// Brings one contact of the last message through the rules.
-    ///
-    /// - Parameters:
-    ///   - index: Its place in the message, below `contactCount`.
-    ///   - rules: The rules of the import.
-    ///   - output: Where the normalised values go; unspecified after a failure.
-    /// - Returns: `nil`, or the first rule that the contact breaks.
-    package func normalizeContact(
-        at index: Int, by rules: ContactRules, into output: inout NormalizedContact
-    ) -> ContactError? {
-        precondition(index < contactCount, "the message has \(contactCount) contacts")
-        guard let contact = contacts?[index] else { return nil }
-        return rules.normalize(
-            contact, isLarge: messageByteCount > ContactLimits.contactBytes,
-            fieldsEncoder: &encoder, into: &output)
-    }
-
     func unpack<Message>(
         _ bytes: UnsafeRawBufferPointer,
         _ function: (
             UnsafeMutablePointer<ProtobufCAllocator>?, Int, UnsafePointer<UInt8>?
         ) -> UnsafeMutablePointer<Message>?
     ) throws(DecodeError) -> UnsafeMutablePointer<Message> {
-        contactCount = 0
-        messageByteCount = bytes.count
-        let message = arena.unpack(bytes, function)
-        guard let message else {
+        guard let message = arena.unpack(bytes, function) else {
             if arena.isExhausted { throw DecodeError.tooComplex }
             throw DecodeError.malformed
         }

@@ -1,4 +1,4 @@
-// Results to wire bytes, by protobuf-c: the server's side of the response messages.
+// Results to wire bytes: the server's side of the response messages.
 //
 // In: outcomes one at a time. Out: one packed message, written where the caller says. Event loop
 // thread; one encoder a loop, its memory reused.
@@ -8,53 +8,16 @@ internal import CProtobufC
 
 package final class ResponseEncoder {
     let arena = Arena(budget: .max)
-    private var results: [UnsafeMutablePointer<Contacts__V1__ContactResult>?] = []
+    /// Those of the message that was begun.
+    package var results = ResultList()
     var builder: MessageBuilder { MessageBuilder(arena: arena) }
 
     package init() {}
 
-    /// Results appended since the last reset.
-    package var resultCount: Int { results.count }
-
     /// Begins a message.
     package func reset() {
         arena.reset()
-        results.removeAll(keepingCapacity: true)
-    }
-
-    /// Adds a result of a contact that did not fail.
-    package func append(sequence: UInt64, status: UpsertStatus, id: ContactID) {
-        // A contact that is not there has no id to tell.
-        guard let result = makeResult(sequence, status), id != ContactID(high: 0, low: 0),
-            let text = arena.allocate(byteCount: ContactID.textByteCount)
-        else { return }
-        let bytes = text.bindMemory(to: UInt8.self, capacity: ContactID.textByteCount)
-        id.write(to: bytes)
-        result.pointee.id = ProtobufCBinaryData(len: ContactID.textByteCount, data: bytes)
-    }
-
-    /// Adds a result of a contact that failed.
-    package func append(sequence: UInt64, error: ContactError) {
-        guard let result = makeResult(sequence, .failed) else { return }
-        let message = builder.make(
-            Contacts__V1__ContactError.self, contacts__v1__contact_error__init)
-        message?.pointee.reason = arena.copy(error.reasonText)
-        message?.pointee.field = arena.copy(error.field)
-        message?.pointee.message = arena.copy(error.message)
-        message?.pointee.retryable = error.retryable ? 1 : 0
-        message?.pointee.conflicting_id = arena.copy(error.conflictingID)
-        result.pointee.error = message
-    }
-
-    private func makeResult(
-        _ sequence: UInt64, _ status: UpsertStatus
-    ) -> UnsafeMutablePointer<Contacts__V1__ContactResult>? {
-        let result = builder.make(
-            Contacts__V1__ContactResult.self, contacts__v1__contact_result__init)
-        result?.pointee.sequence = sequence
-        result?.pointee.status = Contacts__V1__UpsertStatus(UInt32(status.rawValue))
-        results.append(result)
-        return result
+        results.reset()
     }
 
     /// Ends a `BulkUpsertResponse` with the results appended.
@@ -62,11 +25,7 @@ package final class ResponseEncoder {
         let message = builder.make(
             Contacts__V1__BulkUpsertResults.self, contacts__v1__bulk_upsert_results__init)
         message?.pointee.committed_through = committedThrough
-        message?.pointee.n_results = results.count
-        message?.pointee.results = builder.array(results)
-        let response = makeResponse(CONTACTS__V1__BULK_UPSERT_RESPONSE__RESPONSE_RESULTS)
-        response?.pointee.results = message
-        return PackedMessage(response)
+        return PackedMessage(message, behind: results.bytes, inside: WireTag.bytes(2))
     }
 
     /// A `BulkUpsertResponse` that begins a call.
@@ -105,9 +64,7 @@ package final class ResponseEncoder {
             Contacts__V1__UpsertContactsResponse.self, contacts__v1__upsert_contacts_response__init)
         response?.pointee.import_id = arena.copy(importID)
         response?.pointee.summary = makeSummary(summary)
-        response?.pointee.n_results = results.count
-        response?.pointee.results = builder.array(results)
-        return PackedMessage(response)
+        return PackedMessage(response, behind: results.bytes)
     }
 
     /// A `GetContactsResponse`; `nil` is a key that nobody has.
@@ -168,28 +125,5 @@ package final class ResponseEncoder {
         message?.pointee.n_failed_by_reason = reasons.count
         message?.pointee.failed_by_reason = builder.array(reasons)
         return message
-    }
-}
-
-/// A message that is ready to be packed; it lives until its encoder's next reset.
-package struct PackedMessage {
-    private let message: UnsafePointer<ProtobufCMessage>?
-    /// The length of the packed message.
-    package let byteCount: Int
-
-    init<Message>(_ message: UnsafeMutablePointer<Message>?) {
-        // Every generated message begins with its `ProtobufCMessage base`.
-        self.message = UnsafeRawPointer(message)?.assumingMemoryBound(to: ProtobufCMessage.self)
-        byteCount = self.message.map { protobuf_c_message_get_packed_size($0) } ?? 0
-    }
-
-    /// Packs the message.
-    ///
-    /// - Parameter output: At least `byteCount` bytes.
-    /// - Returns: The bytes written.
-    package func write(to output: UnsafeMutableRawBufferPointer) -> Int {
-        precondition(output.count >= byteCount, "the message has \(byteCount) bytes")
-        guard let message, let start = output.baseAddress else { return 0 }
-        return protobuf_c_message_pack(message, start.assumingMemoryBound(to: UInt8.self))
     }
 }

@@ -1,6 +1,6 @@
 // The rule for texts: UTF-8 without NUL, not longer than a limit.
 // In: a value's bytes as they came. Out: nil when the value stands, else the fault.
-// Pure functions, any thread. ASCII is told from the rest eight bytes at a time.
+// Pure functions, any thread.
 
 package enum TextRule {
     /// nil when the text stands.
@@ -38,29 +38,8 @@ package enum TextRule {
 
     /// ASCII without NUL.
     static func isPlainASCII(_ input: Span<UInt8>) -> Bool {
-        input.withUnsafeBytes { bytes in
-            let ones: UInt64 = 0x0101_0101_0101_0101
-            let high: UInt64 = 0x8080_8080_8080_8080
-            var index = 0
-            while index + 8 <= bytes.count {
-                // As long as no byte has its high bit, taking 1 from each sets one only below NUL.
-                let word = bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self)
-                if (word | (word &- ones)) & high != 0 { return false }
-                index += 8
-            }
-            while index < bytes.count {
-                if bytes[index] == 0 || bytes[index] >= 0x80 { return false }
-                index += 1
-            }
-            return true
-        }
+        ByteText.isPlain(input)
     }
 }
 
 extension RuleFault: Error {}
-
-extension Array where Element == UInt8 {
-    mutating func append(_ span: Span<UInt8>) {
-        span.withUnsafeBufferPointer { append(contentsOf: $0) }
-    }
-}

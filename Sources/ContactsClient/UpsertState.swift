@@ -19,7 +19,7 @@ typealias UpsertState = SharedState<UpsertFields>
 
 extension SharedState where Fields == UpsertFields {
     /// Sending suspends over this: a few messages ahead of the connection keep it busy.
-    static var unsentByteLimit: Int { 512 * 1024 }
+    static var unsentByteLimit: Int { 64 * 1024 }
     /// Batches kept for a reader; more stay with the server.
     static var batchLimit: Int { 16 }
 

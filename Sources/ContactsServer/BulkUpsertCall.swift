@@ -31,6 +31,12 @@ final class BulkUpsertCall: CallHandler {
         case over
     }
 
+    /// What goes back to the peer once a message's last contact is answered.
+    private struct Credit {
+        let lastSequence: UInt64
+        let byteCount: Int
+    }
+
     /// How often at least `committed_through` is told while there is progress; the contract says a
     /// second.
     private static let progressInterval = TimeAmount.milliseconds(500)
@@ -46,7 +52,7 @@ final class BulkUpsertCall: CallHandler {
     private var resumesAfter: UInt64 = 0
     private var isNumbered = false
     private var counter = SummaryCounter()
-    private var credits: CircularBuffer<(lastSequence: UInt64, byteCount: Int)> = []
+    private var credits: CircularBuffer<Credit> = []
     private var lastProgress = NIODeadline.now()
     private var isProgressScheduled = false
     private var isPumpScheduled = false
@@ -95,7 +101,7 @@ final class BulkUpsertCall: CallHandler {
     // MARK: Request side
 
     private func hasRoom(_ session: UpsertSession) -> Bool {
-        session.window.count < ServerLimits.unacknowledgedContacts
+        session.unansweredCount < ServerLimits.unacknowledgedContacts
     }
 
     private func takeMessages(_ call: ServerCall) {
@@ -107,19 +113,29 @@ final class BulkUpsertCall: CallHandler {
                 open(call, ReceivedMessage(bytes: ByteBuffer(), creditByteCount: 0))
             }
         }
-        while case .taking = state, let session, hasRoom(session), session.failure == nil,
+        if case .taking = state, let session { takeMessages(call, session) }
+        if case .taking = state, call.isRequestComplete { state = .ending(.ok) }
+    }
+
+    private func takeMessages(_ call: ServerCall, _ session: UpsertSession) {
+        context.advanceClock()
+        var takenByteCount = 0
+        var room = ServerLimits.unacknowledgedContacts - session.unansweredCount
+        while case .taking = state, room > 0, session.failure == nil,
             let message = call.nextMessage()
         {
-            take(call, message, session)
+            let taken = take(message, session)
+            takenByteCount += taken.byteCount
+            room -= taken.contactCount
         }
-        if case .taking = state, call.isRequestComplete { state = .ending(.ok) }
+        call.discharge(takenByteCount)
     }
 
     /// Reads the options and finds the workspace; goes on in `begin`.
     private func open(_ call: ServerCall, _ message: ReceivedMessage) {
         do throws(DecodeError) {
             let request = try message.decode(with: context.decoder)
-            options = request.options ?? UpsertOptions()
+            options = try request.options() ?? UpsertOptions()
             _ = try ContactRules(options)
         } catch {
             return end(call, RPCStatus(error, message: "BulkUpsertRequest"))
@@ -161,41 +177,52 @@ final class BulkUpsertCall: CallHandler {
                     committedThrough: resumesAfter, options: options,
                     limits: ServerLimits.published)))
         state = .taking
-        take(call, message, session)
+        context.advanceClock()
+        call.discharge(take(message, session).byteCount)
     }
 
-    private func take(_ call: ServerCall, _ message: ReceivedMessage, _ session: UpsertSession) {
+    /// What was taken of a message: nothing of a refused one.
+    private struct Taken {
+        var byteCount = 0
+        var contactCount = 0
+    }
+
+    private func take(_ message: ReceivedMessage, _ session: UpsertSession) -> Taken {
         messageCount += 1
+        let contacts: DecodedContacts
         do throws(DecodeError) {
             let request = try message.decode(with: context.decoder)
-            if request.options != nil, messageCount > 1 {
+            contacts = request.contacts
+            if messageCount > 1, request.hasOptions {
+                _ = try request.options()
                 return stop(
                     RPCStatus(.invalidArgument, "options: they belong in the first message only"))
             }
-            if let refusal = number(request.firstSequence, session) { return stop(refusal) }
+            if let refusal = number(request, session) { return stop(refusal) }
         } catch {
             return stop(RPCStatus(error, message: "BulkUpsertRequest"))
         }
-        guard context.decoder.contactCount <= ServerLimits.contactsPerMessage else {
+        guard contacts.count <= ServerLimits.contactsPerMessage else {
             return stop(
                 RPCStatus(
                     .invalidArgument,
                     """
-                    contacts: the message has \(context.decoder.contactCount); the limit is \
+                    contacts: the message has \(contacts.count); the limit is \
                     \(ServerLimits.contactsPerMessage)
                     """))
         }
-        session.takeMessage()
-        call.discharge(message.creditByteCount)
-        credits.append((session.window.next - 1, message.creditByteCount))
+        let next = session.take(contacts)
+        credits.append(Credit(lastSequence: next - 1, byteCount: message.creditByteCount))
         checkFailureLimit(session)
+        return Taken(byteCount: message.creditByteCount, contactCount: contacts.count)
     }
 
     /// Checks the number of a message's first contact, and places the first message of a call that
     /// goes on with an import.
-    private func number(_ firstSequence: UInt64, _ session: UpsertSession) -> RPCStatus? {
+    private func number(_ request: DecodedUpsert, _ session: UpsertSession) -> RPCStatus? {
+        let firstSequence = request.firstSequence
         if resumesAfter > 0, !isNumbered {
-            let isEmpty = context.decoder.contactCount == 0
+            let isEmpty = request.contacts.count == 0
             guard firstSequence > 0 || isEmpty else {
                 return .numberMissing(committedThrough: resumesAfter)
             }
@@ -220,9 +247,12 @@ final class BulkUpsertCall: CallHandler {
         stop(.tooManyFailures(session.failureCount))
     }
 
-    /// Takes no more contacts; those taken are still answered.
-    private func stop(_ status: RPCStatus) {
+    /// Takes no more contacts; those taken are still answered. Answers what `take` has taken of the
+    /// message at fault.
+    @discardableResult
+    private func stop(_ status: RPCStatus) -> Taken {
         if case .taking = state { state = .ending(status) }
+        return Taken()
     }
 
     // MARK: Response side
@@ -261,15 +291,10 @@ final class BulkUpsertCall: CallHandler {
     private func sendResults(_ call: ServerCall, _ session: UpsertSession) {
         let encoder = context.encoder
         encoder.reset()
-        var popped = 0
-        while popped < ServerLimits.resultsPerMessage,
-            let (sequence, answer) = session.window.popFirst()
-        {
-            popped += 1
-            counter.count(sequence, answer)
-            encoder.append(sequence, answer, options.results)
-        }
-        if encoder.resultCount > 0 || NIODeadline.now() - lastProgress >= Self.progressInterval {
+        encoder.appendAnswers(
+            of: &session.window, atMost: ServerLimits.resultsPerMessage, options.results,
+            counting: &counter)
+        if encoder.results.count > 0 || NIODeadline.now() - lastProgress >= Self.progressInterval {
             sendProgress(call, session)
         } else {
             scheduleProgress(call)

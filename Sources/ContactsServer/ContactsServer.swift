@@ -15,10 +15,6 @@ package final class ContactsServer: Sendable {
     /// How long calls may take to end once the server stops. A transaction takes far less; a peer
     /// that does not read its results is cut off after it.
     private static let drainLimit = TimeAmount.seconds(8)
-    /// Bytes of whole messages and of blocks in lanes, over all connections. Beyond it connections
-    /// give no credit until lanes have caught up. Two lanes have two transactions each in it, one
-    /// at work and one waiting.
-    private static let receiveBudgetByteCount = 8 * 1024 * 1024
 
     private let group: MultiThreadedEventLoopGroup
     private let listener: any Channel
@@ -34,7 +30,7 @@ package final class ContactsServer: Sendable {
     package init(host: String, port: Int, engine: IngestEngine, logger: Logger) throws {
         group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
         let channels = OpenChannels()
-        let budget = ReceiveBudget(limitByteCount: Self.receiveBudgetByteCount)
+        let budget = ReceiveBudget(limitByteCount: ServerLimits.heldBytes)
         let router = Router(engine: engine, budget: budget)
         var options = ServerOptions(budget: budget)
         options.maxMessageByteCount = ServerLimits.messageBytes

@@ -8,15 +8,20 @@ internal import Glibc
 final class LoopContext: @unchecked Sendable {  // safe because one thread alone ever sees it
     let decoder = RequestDecoder()
     let encoder = ResponseEncoder()
-    var contact = NormalizedContact()
-    private var ids = ContactIDGenerator()
+    var scratch = ContactScratch()
 
-    /// Brings the ids' clock up to date; once a message is often enough.
+    /// Brings the ids' clock up to date; once for what a read has brought is often enough.
     func advanceClock() {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
-        ids.advance(to: UInt64(time.tv_sec) * 1000 + UInt64(time.tv_nsec) / 1_000_000)
+        scratch.ids.advance(to: UInt64(time.tv_sec) * 1000 + UInt64(time.tv_nsec) / 1_000_000)
     }
 
-    func nextID() -> ContactID { ids.next() }
+    func nextID() -> ContactID { scratch.ids.next() }
+}
+
+/// What contacts are worked on with, one after another.
+struct ContactScratch {
+    var contact = NormalizedContact()
+    var ids = ContactIDGenerator()
 }

@@ -33,7 +33,7 @@ extension ServerCall {
 extension ReceivedMessage {
     func decode(
         with decoder: RequestDecoder
-    ) throws(DecodeError) -> (options: UpsertOptions?, firstSequence: UInt64) {
+    ) throws(DecodeError) -> DecodedUpsert {
         try bytes.withUnsafeReadableBytes { bytes throws(DecodeError) in
             try decoder.decodeBulkUpsert(bytes)
         }
@@ -41,7 +41,7 @@ extension ReceivedMessage {
 
     func decodeUpsertContacts(
         with decoder: RequestDecoder
-    ) throws(DecodeError) -> UpsertOptions {
+    ) throws(DecodeError) -> DecodedUpsert {
         try bytes.withUnsafeReadableBytes { bytes throws(DecodeError) in
             try decoder.decodeUpsertContacts(bytes)
         }
@@ -89,13 +89,29 @@ extension ServerCall {
 }
 
 extension ResponseEncoder {
-    /// Adds the result of an answer, if the caller wants to see it.
-    func append(_ sequence: UInt64, _ answer: ResultWindow.Answer, _ mode: ResultMode) {
-        switch answer {
-        case .failed(let error) where mode != .summary: append(sequence: sequence, error: error)
-        case .stored(let status, let id) where mode == .all:
-            append(sequence: sequence, status: status, id: id)
-        case .failed, .stored: break
+    /// Adds the results of the answers that are there.
+    func appendAnswers(
+        of window: inout ResultWindow, atMost limit: Int, _ mode: ResultMode,
+        counting counter: inout SummaryCounter
+    ) {
+        Self.append(answersOf: &window, atMost: limit, mode, counting: &counter, to: &results)
+    }
+
+    private static func append(
+        answersOf window: inout ResultWindow, atMost limit: Int, _ mode: ResultMode,
+        counting counter: inout SummaryCounter, to results: inout ResultList
+    ) {
+        var popped = 0
+        while popped < limit, let (sequence, answer) = window.popFirst() {
+            popped += 1
+            counter.count(sequence, answer)
+            switch answer {
+            case .failed(let error) where mode != .summary:
+                results.append(sequence: sequence, error: error)
+            case .stored(let status, let id) where mode == .all:
+                results.append(sequence: sequence, status: status, id: id)
+            case .failed, .stored: break
+            }
         }
     }
 }

@@ -24,6 +24,14 @@ enum ServerLimits {
     /// A stream whose page finds too many look-ups waiting asks again after this.
     static let overloadPause = TimeAmount.milliseconds(100)
 
+    /// Bytes of whole messages that calls hold, over all connections. Beyond it a connection that
+    /// holds some itself gets no credit.
+    static let heldBytes = 8 * 1024 * 1024
+    /// Bytes of blocks in lanes, over all connections. Beyond it no connection gets credit. Within
+    /// these bounds it is what the lanes can make use of: more would not be written sooner, only
+    /// wait longer for its answer.
+    static let workBytes = 1024 * 1024...8 * 1024 * 1024
+
     static let published = Limits(
         maxMessageBytes: UInt64(messageBytes),
         maxContactsPerMessage: UInt64(contactsPerMessage),
@@ -31,4 +39,8 @@ enum ServerLimits {
         maxTextBytes: UInt64(ContactLimits.textBytes),
         maxFields: UInt64(ContactLimits.fields),
         maxUnacknowledgedContacts: UInt64(unacknowledgedContacts))
+}
+
+extension ClosedRange where Bound: Comparable {
+    func clamping(_ value: Bound) -> Bound { Swift.min(Swift.max(value, lowerBound), upperBound) }
 }

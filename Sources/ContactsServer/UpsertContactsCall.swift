@@ -56,17 +56,20 @@ final class UpsertContactsCall: CallHandler {
     }
 
     private func check(_ message: ReceivedMessage) -> RPCStatus? {
+        let contactCount: Int
         do throws(DecodeError) {
-            options = try message.decodeUpsertContacts(with: context.decoder)
+            let request = try message.decodeUpsertContacts(with: context.decoder)
+            contactCount = request.contacts.count
+            options = try request.options() ?? UpsertOptions()
             _ = try ContactRules(options)
         } catch {
             return RPCStatus(error, message: "UpsertContactsRequest")
         }
-        guard context.decoder.contactCount <= ServerLimits.contactsPerMessage else {
+        guard contactCount <= ServerLimits.contactsPerMessage else {
             return RPCStatus(
                 .invalidArgument,
                 """
-                contacts: the call has \(context.decoder.contactCount); the limit is \
+                contacts: the call has \(contactCount); the limit is \
                 \(ServerLimits.contactsPerMessage), use BulkUpsert for more
                 """)
         }
@@ -81,11 +84,12 @@ final class UpsertContactsCall: CallHandler {
                 self.answer(call)
             })
         guard !isOver, let message,
-            (try? message.decodeUpsertContacts(with: context.decoder)) != nil
+            let request = try? message.decodeUpsertContacts(with: context.decoder)
         else { return session.abandon() }
         self.session = session
         options = opened.options
-        session.takeMessage()
+        context.advanceClock()
+        session.take(request.contacts)
         call.discharge(message.creditByteCount)
         session.handOver(isLast: true)
         answer(call)
@@ -104,10 +108,8 @@ final class UpsertContactsCall: CallHandler {
         let encoder = context.encoder
         encoder.reset()
         var counter = SummaryCounter()
-        while let (sequence, answer) = session.window.popFirst() {
-            counter.count(sequence, answer)
-            encoder.append(sequence, answer, options.results)
-        }
+        encoder.appendAnswers(
+            of: &session.window, atMost: .max, options.results, counting: &counter)
         call.send(
             encoder.finishUpsertContacts(importID: options.importID, summary: counter.summary))
         call.returnCredit(message?.creditByteCount ?? 0)

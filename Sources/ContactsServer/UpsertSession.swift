@@ -28,12 +28,17 @@ final class UpsertSession {
     /// The lane of what has no key: refused contacts, the import's end.
     private let homeLane: Int
     private var blocks: [RowBlock?]
+    /// Whether earlier calls have decided anything.
+    private let mayReplay: Bool
     /// Blocks that lanes have.
     private var outstandingCount = 0
     private var isEnding = false
     private var isAbandoned = false
     /// Called on the loop when outcomes have come.
     private var onSettled: (() -> Void)?
+
+    /// Contacts that have no answer yet.
+    var unansweredCount: Int { Int(window.next - window.first) }
 
     init(
         _ opened: OpenedImport, engine: IngestEngine, budget: ReceiveBudget, context: LoopContext,
@@ -49,6 +54,7 @@ final class UpsertSession {
         homeLane = lanes.lane(of: opened.plan, keyHash: context.nextID().low << 20)
         blocks = Array(repeating: nil, count: lanes.count)
         isFinished = opened.ledger == nil
+        mayReplay = opened.ledger.map { $0.decidedBefore != SequenceSet() } ?? false
     }
 
     /// Stops telling of outcomes; what the lanes have is committed all the same.
@@ -69,46 +75,65 @@ final class UpsertSession {
         onSettled?()
     }
 
-    /// Takes all contacts of the message that was decoded last.
-    func takeMessage() {
-        context.advanceClock()
-        for index in 0..<context.decoder.contactCount {
-            let sequence = window.open()
-            let error = context.decoder.normalizeContact(
-                at: index, by: opened.rules, into: &context.contact)
+    /// Takes all contacts of a message. `LoopContext.advanceClock` was called in this turn.
+    ///
+    /// - Returns: The number behind the last one's.
+    @discardableResult
+    func take(_ contacts: DecodedContacts) -> UInt64 {
+        let first = window.open(count: contacts.count)
+        // Handed down instead of used as properties, whose every single use would be guarded.
+        take(contacts, from: first, with: &context.scratch, into: &blocks)
+        return first + UInt64(contacts.count)
+    }
+
+    private func take(
+        _ contacts: DecodedContacts, from first: UInt64, with scratch: inout ContactScratch,
+        into blocks: inout [RowBlock?]
+    ) {
+        for index in 0..<contacts.count {
+            let sequence = first + UInt64(index)
+            let error = contacts.normalize(
+                at: index, by: opened.rules, into: &scratch.contact)
             if let error {
-                refuse(sequence, error)
+                refuse(sequence, error, &blocks)
             } else {
-                append(sequence)
+                append(sequence, scratch.contact, scratch.ids.next(), &blocks)
             }
         }
     }
 
     /// A refused contact is answered once its import remembers it, like all others.
-    private func refuse(_ sequence: UInt64, _ error: ContactError) {
+    private func refuse(
+        _ sequence: UInt64, _ error: ContactError, _ blocks: inout [RowBlock?]
+    ) {
         let isReplay = opened.ledger?.wasDecided(sequence) ?? false
         if !isReplay { failureCount += 1 }
         if isReplay || opened.ledger == nil { return window.fail(sequence, error) }
-        withBlock(of: homeLane) { $0.refusals.append(.init(sequence: sequence, error: error)) }
+        begin(&blocks[homeLane])
+        blocks[homeLane]?.refusals.append(.init(sequence: sequence, error: error))
+        handOverIfFull(&blocks[homeLane], to: homeLane)
     }
 
-    private func append(_ sequence: UInt64) {
-        let hash = KeyHash.of(context.contact, opened.plan.matchBy)
-        let id = context.nextID()
-        let isReplay = opened.ledger?.wasDecided(sequence) ?? false
-        withBlock(of: lanes.lane(of: opened.plan, keyHash: hash)) {
-            $0.append(
-                context.contact, sequence: sequence, id: id, keyHash: hash, isReplay: isReplay)
-        }
+    private func append(
+        _ sequence: UInt64, _ contact: borrowing NormalizedContact, _ id: ContactID,
+        _ blocks: inout [RowBlock?]
+    ) {
+        let hash = KeyHash.of(contact, opened.plan.matchBy)
+        let isReplay = mayReplay && opened.ledger?.wasDecided(sequence) ?? false
+        let lane = lanes.lane(of: opened.plan, keyHash: hash)
+        begin(&blocks[lane])
+        blocks[lane]?.append(
+            contact, sequence: sequence, id: id, keyHash: hash, isReplay: isReplay)
+        handOverIfFull(&blocks[lane], to: lane)
     }
 
-    private func withBlock(of lane: Int, _ body: (inout RowBlock) -> Void) {
-        // Taken out and put back, so that the block's memory has one owner while it grows.
-        var block = blocks[lane].take() ?? RowBlock(plan: opened.plan)
-        body(&block)
-        let isFull = block.isFull
-        blocks[lane] = block
-        if isFull { handOver(to: lane, ending: nil) }
+    private func begin(_ block: inout RowBlock?) {
+        if block == nil { block = RowBlock(plan: opened.plan) }
+    }
+
+    private func handOverIfFull(_ block: inout RowBlock?, to lane: Int) {
+        guard block?.isFull == true, let full = block.take() else { return }
+        add(full, to: lane, ending: nil)
     }
 
     /// Gives the lanes what was taken since the last time.
@@ -137,7 +162,7 @@ final class UpsertSession {
         if ending != nil { isEnding = true }
         outstandingCount += 1
         let byteCount = block.byteCount
-        budget.charge(byteCount)
+        budget.chargeWork(byteCount)
         let session = NIOLoopBound(self, eventLoop: eventLoop)
         let eventLoop = eventLoop
         let refusals = block.refusals
@@ -156,18 +181,15 @@ final class UpsertSession {
     private func settle(
         _ outcome: BlockOutcome, _ refusals: [RowBlock.Refusal], _ byteCount: Int, isEnd: Bool
     ) {
-        budget.charge(-byteCount)
+        budget.chargeWork(-byteCount)
+        if let goal = engine.lanes.byteGoal {
+            budget.workLimitByteCount = ServerLimits.workBytes.clamping(goal)
+        }
         outstandingCount -= 1
-        var errors = outcome.errors[...]
-        for (index, entry) in outcome.entries.enumerated() {
-            if let (place, error) = errors.first, place == index {
-                window.fail(entry.sequence, error)
-                let isReplay = opened.ledger?.wasDecided(entry.sequence) ?? false
-                if !isReplay { failureCount += 1 }
-                errors.removeFirst()
-            } else {
-                window.settle(entry.sequence, entry.status, entry.id)
-            }
+        window.settle(outcome)
+        for (place, _) in outcome.errors {
+            let isReplay = opened.ledger?.wasDecided(outcome.entries[place].sequence) ?? false
+            if !isReplay { failureCount += 1 }
         }
         if let reason = outcome.failure {
             if case .settingsChanged = reason { engine.forgetWorkspaces() }

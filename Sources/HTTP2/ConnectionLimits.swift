@@ -13,9 +13,10 @@ package struct ConnectionLimits: Sendable {
     /// its prefix and the credit that is collected before it is passed on, else a stream stalls.
     package var streamWindowByteCount = 4 * 1024 * 1024 + 64 * 1024
 
-    /// What all streams of a connection may have in flight: 40 to 80 MB/s at a round trip of 50 ms.
-    /// It may be less than a stream's window, since what a slow stream holds is given back here.
-    package var connectionWindowByteCount = 4 * 1024 * 1024
+    /// What all streams of a connection may have in flight: 20 MB/s at a round trip of 50 ms. It
+    /// may be less than a stream's window, since what a slow stream holds is given back here. All
+    /// of it may wait when the server is busy, so a larger one makes answers later.
+    package var connectionWindowByteCount = 1024 * 1024
 
     /// Name + value + 32 for each field (RFC 9113 section 6.5.2). nghttp2 announces the limit but
     /// does not enforce it; `EventSink` does.
@@ -60,9 +61,9 @@ package struct ConnectionLimits: Sendable {
     /// How often a connection looks at its counters, its silence and its stalled streams.
     package static let tick: TimeAmount = .seconds(10)
 
-    /// Stream credit is passed on to the peer in steps of at least this, so that WINDOW_UPDATE
-    /// frames stay rare. A window must be larger than this plus the largest message.
-    package static let streamCreditStepByteCount = 32 * 1024
+    /// Credit is passed on to the peer in steps of at least this, so that WINDOW_UPDATE frames stay
+    /// rare. A stream's window must be larger than this plus the largest message.
+    package static let creditStepByteCount = 32 * 1024
 
     /// A client that was answered before it had sent everything gets so long to finish by itself.
     /// Some (curl 7.88) take the reset that comes right behind the answer for a failure.

@@ -77,13 +77,14 @@ package final class Session {
         var entries = [
             entry(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits.streamWindowByteCount),
             entry(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, limits.headerListByteCount),
-            // Closed streams are freed at once instead of kept for the priority tree (RFC 9218).
-            entry(NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1),
         ]
         switch role {
         case .server:
             let count = limits.maxConcurrentStreams
             entries.append(entry(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, count))
+            // Closed streams are freed at once instead of kept for the priority tree (RFC 9218). A
+            // client's are anyway; without the tree it would send its streams one after another.
+            entries.append(entry(NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1))
         case .client:
             entries.append(entry(NGHTTP2_SETTINGS_ENABLE_PUSH, 0))
         }
@@ -177,6 +178,10 @@ package final class Session {
         guard nghttp2_session_find_stream(session, stream) != nil else { return nil }
         let outbound = OutboundStream(id: stream)
         var provider = Self.dataProvider(for: outbound)
+        // Streams take turns, frame by frame; by default one would be served to its end first
+        // (RFC 9218 section 4.2).
+        var priority = nghttp2_extpri(urgency: 3, inc: 1)
+        nghttp2_session_change_extpri_stream_priority(session, stream, &priority, 1)
         let code = headers.withFields {
             nghttp2_submit_response(session, stream, $0, $1, &provider)
         }
@@ -251,10 +256,14 @@ package final class Session {
 
     // Credit.
 
-    /// These bytes, of whatever stream, no longer count in the connection's window. To be called
-    /// for every byte of every `data` event, of streams already gone too.
-    package func consumeConnection(_ byteCount: Int) {
-        if nghttp2_session_consume_connection(session, byteCount) == 0 { submitted() }
+    /// Bytes received, of streams already gone too, that the peer may not send again yet.
+    package var uncreditedByteCount: Int {
+        max(0, Int(nghttp2_session_get_effective_recv_data_length(session)))
+    }
+
+    /// Lets the peer send so many bytes again, of whatever stream; at most `uncreditedByteCount`.
+    package func returnConnectionCredit(_ byteCount: Int) {
+        if nghttp2_submit_window_update(session, 0, 0, Int32(byteCount)) == 0 { submitted() }
     }
 
     /// Lets the peer send again what the stream received beyond `heldByteCount`.
@@ -264,7 +273,7 @@ package final class Session {
     package func returnStreamCredit(_ stream: StreamID, heldByteCount: Int) {
         let received = nghttp2_session_get_stream_effective_recv_data_length(session, stream)
         let credit = Int(received) - heldByteCount
-        guard credit >= ConnectionLimits.streamCreditStepByteCount else { return }
+        guard credit >= ConnectionLimits.creditStepByteCount else { return }
         if nghttp2_submit_window_update(session, 0, stream, Int32(credit)) == 0 { submitted() }
     }
 

@@ -84,7 +84,7 @@ enum ContactLookup {
     }
 
     /// Where the identifier is unique, one probe of its index for each key, whatever the planner
-    /// believes of the table (see `ContactUpsert.lookUp`); else one pass over the workspace, and the
+    /// believes of the table (see `ContactStatements.lookUp`); else one pass over the workspace, and the
     /// lowest id stands.
     static func identifyQuery(_ column: String, _ workspace: Workspace) -> String {
         let field = TextField.allCases.first { $0.wireName == column }

@@ -2,12 +2,15 @@
 //
 // In: a loaded batch and a range of its items. Out: their outcomes, written. One lane's thread.
 //
-// New contacts are copied straight into the table; changed ones go to a staging table and from
-// there by UPDATE; unchanged ones are not touched. Nothing is locked between the look-up and the
-// write. Instead the write proves that what was looked up still stands: an UPDATE must meet the
-// xmin that was seen, and a unique index refuses a contact that another transaction made
-// meanwhile. A lost race rolls back and runs again, now with row locks and ON CONFLICT. Joining a
-// list counts as a change of the contact, so the same proof covers its lists.
+// New contacts are copied straight into the table; changed ones are updated where they were seen;
+// unchanged ones are not touched. Nothing is locked between the look-up and the write. Instead the
+// write proves that what was looked up still stands: an UPDATE must meet the xmin that was seen,
+// and a unique index refuses a contact that another transaction made meanwhile. A lost race rolls
+// back and runs again, now with row locks and ON CONFLICT. Joining a list counts as a change of the
+// contact, so the same proof covers its lists.
+//
+// Where the last look-ups found nothing, the next contacts are taken to be new and not looked up
+// at all: a unique index refuses what stands, and the transaction runs again with a look-up.
 
 internal import Contacts
 internal import Postgres
@@ -15,14 +18,11 @@ internal import Postgres
 /// Another transaction wrote one of the contacts between the look-up and the write.
 struct LostRace: Error {}
 
+/// A transaction was not looked up, and has to be.
+struct WrongGuess: Error {}
+
 /// The contacts that a transaction has to look up do not fit into its memory; fewer at once will.
 struct TooLarge: Error {}
-
-/// A workspace has other unique identifiers than when the contacts were taken, or is gone.
-struct SettingsChanged: Error {
-    /// The workspaces of which it is not so.
-    let standing: Set<Workspace>
-}
 
 /// Where a lane's batches go: the table, or a dry run's copy of what it would change.
 protocol BatchStore: AnyObject {
@@ -32,6 +32,13 @@ protocol BatchStore: AnyObject {
     ///   - contended: Whether a first try lost a race.
     /// - Returns: The end of the items that were applied; the range may be cut.
     func run(_ batch: UpsertBatch, _ range: Range<Int>, contended: Bool) throws -> Int
+
+    /// Called when a transaction was refused for what stands in the database. Whether it had been
+    /// written without a look-up; then the next try looks first.
+    func takeGuessBack(_ batch: UpsertBatch) -> Bool
+
+    /// Called when a transaction is committed.
+    func committed(_ batch: UpsertBatch)
 }
 
 extension BatchStore {
@@ -77,150 +84,121 @@ final class ContactUpsert: BatchStore {
         ("timezone", "UTC"),
     ]
 
+    /// New contacts of a transaction that go with its other statements in one round trip. A COPY
+    /// takes less time for each, and two round trips of its own.
+    private static let insertLimit = 100
+
     private let connection: Connection
     private let lookUp: RowLookUp
     private let begin: TransactionBegin
+    private let paths: PathCounters
+    private var guess = NewContactsGuess()
+    /// The transaction at work was not looked up.
+    private var isGuess = false
+    private var guessedRange = 0..<0
+    private var isContended = false
     private var parameters = Parameters()
+    private var rows: RowArray
     private var chunk: [UInt8] = []
 
     /// Prepares a connection that was just opened.
-    init(_ connection: Connection) throws(PostgresError) {
+    init(
+        _ connection: Connection, _ begin: TransactionBegin, _ paths: PathCounters
+    ) throws(PostgresError) {
         self.connection = connection
+        self.begin = begin
+        self.paths = paths
         lookUp = RowLookUp(connection)
-        begin = try TransactionBegin(connection)
-        try connection.execute(Self.staging)
+        rows = try RowArray(connection)
         try connection.prepare(
             "fields",
             """
             SELECT fields, field_kinds FROM contacts
             WHERE workspace_id = $1 AND id = $2 AND xmin = $3::text::xid
             """)
-        try connection.prepare("insert", Self.insert)
+        try connection.prepare(Self.update, ContactStatements.update)
+        try connection.prepare(Self.updateMoved, ContactStatements.updateMoved)
+        try connection.prepare(Self.insert, ContactStatements.insert)
+        try connection.prepare(Self.insertContended, ContactStatements.insertContended)
+        for identifier in Identifier.settable {
+            try connection.prepare(
+                "vacate_\(identifier.name)", ContactStatements.vacate(identifier))
+        }
     }
 
-    static let staging = """
-        CREATE TEMPORARY TABLE staged (LIKE contacts, version xid) ON COMMIT DELETE ROWS;
-        ALTER TABLE staged DROP COLUMN created_at, DROP COLUMN updated_at
-        """
+    private static let update = "update"
+    private static let updateMoved = "update_moved"
+    private static let insert = "insert"
+    private static let insertContended = "insert_contended"
 
-    /// One probe of the identifier's index for each key, in the order of the keys.
-    ///
-    /// The planner must have no other choice. On a table that it believes to be empty or full of
-    /// small workspaces, the primary key would do as well: it then reads all of a workspace for each
-    /// key. So the key is a range of one value and the order is asked for, which only the
-    /// identifier's index has without a sort (and sorts are switched off); LIMIT keeps the join from
-    /// being turned round.
-    static func lookUp(_ identifier: Identifier, isWhole: Bool) -> String {
-        let limit = RowLookUp.fieldsByteLimit
-        return """
-            SELECT k.ord::int4, c.*\(isWhole ? ", \(lists(of: "c.id"))" : "")
-            FROM unnest($2::\(identifier.type)[]) WITH ORDINALITY AS k (key, ord)
-            CROSS JOIN LATERAL (
-                SELECT id, xmin, email, phone, external_id, name, first_name, last_name,
-                    CASE WHEN pg_column_size(fields) <= \(limit) THEN fields END,
-                    CASE WHEN pg_column_size(fields) <= \(limit) THEN field_kinds END
-                    \(isWhole ? ", created_at" : "")
-                FROM contacts WHERE \(probe(identifier))
-                ORDER BY \(identifier.name) LIMIT 1
-            ) c
-            """
-    }
-
-    /// Locks what `lookUp` would find. A statement of its own: one that waits for a lock goes on
-    /// with the newest version of the row, but sees everything else as it stood when it began.
-    static func lock(_ identifier: Identifier) -> String {
-        """
-        SELECT count(*)
-        FROM unnest($2::\(identifier.type)[]) AS k (key)
-        CROSS JOIN LATERAL (
-            SELECT id FROM contacts WHERE \(probe(identifier))
-            ORDER BY \(identifier.name) LIMIT 1 FOR UPDATE
-        ) c
-        """
-    }
-
-    /// How many contacts have one of the identifiers.
-    static func taken(_ identifier: Identifier) -> String {
-        """
-        SELECT count(*)
-        FROM unnest($2::\(identifier.type)[]) AS k (key)
-        CROSS JOIN LATERAL (
-            SELECT id FROM contacts WHERE \(probe(identifier))
-            ORDER BY \(identifier.name) LIMIT 1
-        ) c
-        """
-    }
-
-    /// The condition that one index entry meets.
-    static func probe(_ identifier: Identifier) -> String {
-        let column = identifier.name
-        let unique = identifier == .id ? "" : "AND unique_by & \(1 << identifier.rawValue) <> 0"
-        return "workspace_id = $1 AND \(column) >= k.key AND \(column) <= k.key \(unique)"
-    }
-
-    /// The lists of a contact as a row has them, by one probe of the primary key.
-    static func lists(of id: String) -> String {
-        """
-        (SELECT string_agg(int8send(m.list_id), ''::bytea) FROM (
-            SELECT list_id FROM list_members
-            WHERE workspace_id = $1 AND contact_id >= \(id) AND contact_id <= \(id)
-            ORDER BY contact_id, list_id
-        ) m WHERE EXISTS (SELECT FROM lists l WHERE l.workspace_id = $1 AND l.id = m.list_id))
-        """
-    }
-
-    /// Contacts that give an identifier up lose it first, since a unique index is checked row by
-    /// row and another contact of the transaction may take it.
-    static func vacate(_ identifier: Identifier) -> String {
-        """
-        UPDATE contacts c SET \(identifier.name) = NULL
-        FROM staged s
-        WHERE s.version IS NOT NULL AND c.workspace_id = s.workspace_id AND c.id = s.id
-            AND c.xmin IN (s.version, pg_current_xact_id()::xid)
-            AND c.\(identifier.name) IS DISTINCT FROM s.\(identifier.name)
-        """
-    }
-
-    /// Like `vacate` planned each time, by the sizes that the tables have: kept from a time when the
-    /// table was empty, the plan would go through all of it for each staged row.
-    static let update = """
-        UPDATE contacts c
-        SET email = s.email, phone = s.phone, external_id = s.external_id,
-            name = s.name, first_name = s.first_name, last_name = s.last_name,
-            fields = s.fields, field_kinds = s.field_kinds, updated_at = now()
-        FROM staged s
-        WHERE s.version IS NOT NULL AND c.workspace_id = s.workspace_id AND c.id = s.id
-            AND c.xmin IN (s.version, pg_current_xact_id()::xid)
-        """
-
-    private static let columns = """
-        workspace_id, id, unique_by, email, phone, external_id,
-        name, first_name, last_name, fields, field_kinds
-        """
-
-    private static let insert = """
-        INSERT INTO contacts (\(columns))
-        SELECT \(columns) FROM staged WHERE version IS NULL
-        ORDER BY workspace_id, email, phone, external_id
-        ON CONFLICT DO NOTHING
-        """
+    /// Statements that fail when another transaction was faster.
+    static let raced: Set<String> = [update, updateMoved, insertContended]
 
     func run(_ batch: UpsertBatch, _ range: Range<Int>, contended: Bool) throws -> Int {
         batch.begin(range)
+        isGuess = !contended && batch.mayAllBeNew && guess.expectsNew(batch.workspaces)
         try begin.run(batch)
+        if !isGuess {
+            try find(batch, contended: contended)
+            batch.turn?.lookedUp(batch, range)
+        }
+        let end = try apply(batch, range) { try fetchFields(batch, $0) }
+        // Nothing but a look-up shows whether an identifier was free that is free in the end.
+        if isGuess, batch.hasUnprovenIdentifier { throw WrongGuess() }
+        // What is written without a look-up proves that all its identifiers were free, so that no
+        // contact that an earlier turn matches had any of them.
+        if !isGuess { try batch.turn?.enterWrite(holdsRows: contended) }
+        try write(batch, contended: contended)
+        guessedRange = range.lowerBound..<end
+        if isGuess, range.count > Self.insertLimit { try proveGuess(batch) }
+        isContended = contended
+        return end
+    }
+
+    /// Whether what failed was not looked up; the next try will be.
+    func takeGuessBack(_ batch: UpsertBatch) -> Bool {
+        guard isGuess else { return false }
+        isGuess = false
+        guess.failed(batch.workspaces)
+        paths.count(.wrongGuess)
+        return true
+    }
+
+    /// Tells the turns behind that there was nothing to be looked up.
+    private func proveGuess(_ batch: UpsertBatch) throws {
+        guard let turn = batch.turn else { return }
+        try connection.settle()
+        turn.lookedUp(batch, guessedRange)
+    }
+
+    func committed(_ batch: UpsertBatch) {
+        let standing = batch.slots.contains { !$0.isNew }
+        if isGuess {
+            batch.turn?.lookedUp(batch, guessedRange)
+            guess.held(batch.workspaces)
+            paths.count(.straight)
+        } else {
+            guess.lookedUp(batch.workspaces, foundAny: standing)
+        }
+        if isContended { paths.count(.onConflict) }
+        if standing, !batch.slots.contains(where: { $0.isNew || $0.isChanged }) {
+            paths.count(.compareOnly)
+        }
+    }
+
+    // MARK: Look-up
+
+    private func find(_ batch: UpsertBatch, contended: Bool) throws {
         let isWhole = batch.needsWholeContacts
-        if contended { try lookUp.lock(batch) { ("lock_\($0.name)", Self.lock($0)) } }
+        if contended {
+            try lookUp.lock(batch) { ("lock_\($0.name)", ContactStatements.lock($0)) }
+        }
         try lookUp.run(batch) { identifier in
             (
                 "look_up_\(isWhole ? "whole_" : "")\(identifier.name)",
-                Self.lookUp(identifier, isWhole: isWhole)
+                ContactStatements.lookUp(identifier, isWhole: isWhole)
             )
         }
-        batch.turn?.lookedUp(batch, range)
-        let end = try apply(batch, range) { try fetchFields(batch, $0) }
-        try batch.turn?.enterWrite(holdsRows: contended)
-        try write(batch, contended: contended)
-        return end
     }
 
     private func fetchFields(_ batch: UpsertBatch, _ slot: Int32) throws {
@@ -237,77 +215,83 @@ final class ContactUpsert: BatchStore {
     // MARK: Write
 
     private func write(_ batch: UpsertBatch, contended: Bool) throws {
-        let changed = batch.slots.count { !$0.isNew && $0.isChanged }
-        let new = batch.slots.count { $0.isNew }
-        if changed > 0 || (contended && new > 0) {
-            try copy(batch, into: "staged (\(Self.columns), version)", isStaging: true) { slot in
-                slot.isNew ? contended : slot.isChanged
-            }
+        let slots = batch.slotsInKeyOrder()
+        let isAnyChanged = batch.slots.contains { $0.isChanged && !$0.isNew }
+        if isAnyChanged { try update(batch, slots) }
+        let newCount = batch.slots.count { $0.isNew }
+        if contended || newCount <= Self.insertLimit {
+            let name = contended ? Self.insertContended : Self.insert
+            try send(batch, slots, to: name, isCounted: contended) { $0.isNew }
+        } else {
+            try copy(batch, slots)
         }
-        if changed > 0 {
-            try vacate(batch)
-            let updated = try connection.query(Self.update)
-            guard updated.affectedRowCount == changed else { throw LostRace() }
-        }
-        if new > 0, contended {
-            parameters.removeAll()
-            let inserted = try connection.execute(prepared: "insert", parameters)
-            guard inserted.affectedRowCount == new else { throw LostRace() }
-        } else if new > 0 {
-            try copy(batch, into: "contacts (\(Self.columns))", isStaging: false) { $0.isNew }
-        }
-        if !batch.mentionedLists.isEmpty { try joinLists(batch) }
+        if !batch.mentionedLists.isEmpty { try joinLists(batch, slots) }
     }
 
-    private func vacate(_ batch: UpsertBatch) throws {
+    private func update(_ batch: UpsertBatch, _ slots: [Int32]) throws {
         var moved: UInt8 = 0
         for slot in batch.slots { moved |= slot.movedIdentifiers }
-        for identifier in Identifier.settable where moved & 1 << identifier.rawValue != 0 {
-            _ = try connection.query(Self.vacate(identifier))
+        if moved != 0 {
+            for identifier in Identifier.settable where moved & 1 << identifier.rawValue != 0 {
+                let name = "vacate_\(identifier.name)"
+                try send(batch, slots, to: name, isCounted: false) { $0.movedIdentifiers != 0 }
+            }
+            try send(batch, slots, to: Self.updateMoved, isCounted: true) {
+                $0.movedIdentifiers != 0
+            }
+        }
+        try send(batch, slots, to: Self.update, isCounted: true) {
+            $0.isChanged && !$0.isNew && $0.movedIdentifiers == 0
         }
     }
 
-    /// Copies the rows of some slots, in the order of their keys.
-    private func copy(
-        _ batch: UpsertBatch, into target: String, isStaging: Bool,
+    /// Queues a statement for the rows of some slots, in the order of their keys.
+    private func send(
+        _ batch: UpsertBatch, _ slots: [Int32], to statement: String, isCounted: Bool,
         where isTaken: (UpsertBatch.Slot) -> Bool
     ) throws {
-        var copy = try connection.copyIn("COPY \(target) FROM STDIN (FORMAT binary)")
+        rows.removeAll()
+        for slot in slots where isTaken(batch.slots[Int(slot)]) {
+            rows.append(batch.slots[Int(slot)], batch.memory)
+            if rows.isFull { try send(to: statement, isCounted: isCounted) }
+        }
+        if rows.count > 0 { try send(to: statement, isCounted: isCounted) }
+    }
+
+    private func send(to statement: String, isCounted: Bool) throws {
+        parameters.removeAll()
+        parameters.append(binary: rows.bytes)
+        if isCounted { parameters.append(int64: Int64(rows.count)) }
+        try connection.enqueue(prepared: statement, parameters)
+        rows.removeAll()
+    }
+
+    /// Copies the new contacts straight into the table, in the order of their keys.
+    private func copy(_ batch: UpsertBatch, _ slots: [Int32]) throws {
+        try connection.settle()
+        var copy = try connection.copyIn(
+            "COPY contacts (\(ContactStatements.columns)) FROM STDIN (FORMAT binary)")
         chunk.removeAll(keepingCapacity: true)
         chunk.append(contentsOf: CopyIn.header)
-        for slotIndex in batch.slotsInKeyOrder() {
-            let slot = batch.slots[Int(slotIndex)]
-            guard isTaken(slot) else { continue }
-            append(slot, batch.memory, isStaging: isStaging)
+        for index in slots where batch.slots[Int(index)].isNew {
+            let row = batch.memory.base + batch.slots[Int(index)].row
+            chunk.append(
+                contentsOf: UnsafeRawBufferPointer(
+                    start: row, count: RowLayout.tableByteCount(row)))
             try copy.writeIfFull(&chunk)
         }
         try copy.finish(&chunk)
     }
 
-    private func append(_ slot: UpsertBatch.Slot, _ memory: WorkMemory, isStaging: Bool) {
-        let row = memory.base + slot.row
-        let start = chunk.count
-        chunk.append(
-            contentsOf: UnsafeRawBufferPointer(start: row, count: RowView(row).tableByteCount))
-        guard isStaging else { return }
-        // One more column: the version looked up, or NULL for a new contact.
-        chunk[start + 1] = UInt8(RowLayout.columnCount + 1)
-        if slot.isNew {
-            chunk.append(contentsOf: [0xFF, 0xFF, 0xFF, 0xFF])
-        } else {
-            chunk.append(contentsOf: [0, 0, 0, 4])
-            withUnsafeBytes(of: slot.version.bigEndian) { chunk.append(contentsOf: $0) }
-        }
-    }
-
     /// Writes the memberships that are new. Nobody else can write one of them meanwhile: its
     /// contact is new, or was updated by this transaction.
-    private func joinLists(_ batch: UpsertBatch) throws {
+    private func joinLists(_ batch: UpsertBatch, _ slots: [Int32]) throws {
+        try connection.settle()
         var copy = try connection.copyIn(
             "COPY list_members (workspace_id, contact_id, list_id) FROM STDIN (FORMAT binary)")
         chunk.removeAll(keepingCapacity: true)
         chunk.append(contentsOf: CopyIn.header)
-        for slotIndex in batch.slotsInKeyOrder() {
+        for slotIndex in slots {
             let slot = batch.slots[Int(slotIndex)]
             guard slot.isNew || slot.isChanged else { continue }
             appendMembers(slot, batch.memory)

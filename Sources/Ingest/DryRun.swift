@@ -34,7 +34,8 @@ package final class DryRun: Sendable {
         self.queue = queue
         self.count = count
         lanes = LaneSet(queues: [queue])
-        let connector = LaneConnector(conninfo: conninfo, isDryRun: true)
+        let connector = LaneConnector(
+            conninfo: conninfo, isDryRun: true, paths: PathCounters())
         thread = WorkerThread {
             var lane = Lane(queue: queue, connector: connector, number: 0, logger: logger)
             lane.run()

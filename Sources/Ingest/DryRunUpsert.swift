@@ -17,10 +17,10 @@ final class DryRunUpsert: BatchStore {
     private var chunk: [UInt8] = []
 
     /// Prepares a connection that was just opened.
-    init(_ connection: Connection) throws(PostgresError) {
+    init(_ connection: Connection, _ begin: TransactionBegin) throws(PostgresError) {
         self.connection = connection
+        self.begin = begin
         lookUp = RowLookUp(connection)
-        begin = try TransactionBegin(connection)
         try connection.execute(Self.imagined)
         try connection.prepare("forget", "DELETE FROM imagined WHERE id = ANY ($1::uuid[])")
         try connection.prepare(
@@ -42,14 +42,14 @@ final class DryRunUpsert: BatchStore {
         CREATE INDEX ON imagined (external_id)
         """
 
-    /// As `ContactUpsert.lookUp`, but a contact that the dry run has seen is found as it would
+    /// As `ContactStatements.lookUp`, but a contact that the dry run has seen is found as it would
     /// stand, and only by the identifiers that it would have. OFFSET keeps the planner from making
     /// a join of the subquery.
     static func lookUp(_ identifier: Identifier) -> String {
         let column = identifier.name
         let limit = RowLookUp.fieldsByteLimit
         let columns = """
-            id, '0'::xid, email, phone, external_id, name, first_name, last_name,
+            id, '0'::xid, '(0,0)'::tid, email, phone, external_id, name, first_name, last_name,
             CASE WHEN pg_column_size(fields) <= \(limit) THEN fields END,
             CASE WHEN pg_column_size(fields) <= \(limit) THEN field_kinds END, now()
             """
@@ -61,8 +61,8 @@ final class DryRunUpsert: BatchStore {
                 WHERE \(column) >= k.key AND \(column) <= k.key
                 ORDER BY \(column) LIMIT 1)
                 UNION ALL
-                (SELECT \(columns), \(ContactUpsert.lists(of: "c.id")) FROM contacts c
-                WHERE \(ContactUpsert.probe(identifier))
+                (SELECT \(columns), \(ContactStatements.lists(of: "c.id")) FROM contacts c
+                WHERE \(ContactStatements.probe(identifier))
                     AND NOT EXISTS (SELECT FROM imagined i WHERE i.id = c.id OFFSET 0)
                 ORDER BY \(column) LIMIT 1)
                 LIMIT 1
@@ -78,6 +78,10 @@ final class DryRunUpsert: BatchStore {
         try remember(batch)
         return end
     }
+
+    func takeGuessBack(_ batch: UpsertBatch) -> Bool { false }
+
+    func committed(_ batch: UpsertBatch) {}
 
     private func fetchFields(_ batch: UpsertBatch, _ slot: Int32) throws {
         let slotValue = batch.slots[Int(slot)]

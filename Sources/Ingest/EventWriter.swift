@@ -31,6 +31,7 @@ struct EventWriter {
     /// - Parameter importID: Of an item.
     func write(_ batch: UpsertBatch, importID: (Int) -> String) throws {
         guard !batch.events.isEmpty else { return }
+        try connection.settle()
         var counts: [Int32: Int] = [:]
         for event in batch.events { counts[workspaceID(event, batch), default: 0] += 1 }
         var offsets: [Int32: Int64] = [:]
@@ -65,7 +66,7 @@ struct EventWriter {
         let taken = batch.order.filter { batch.identifiers.wasTakenForATime($0) }
         guard !taken.isEmpty else { return }
         let isTaken = try lookUp.finds(taken, of: batch) {
-            ("taken_\($0.name)", ContactUpsert.taken($0))
+            ("taken_\($0.name)", ContactStatements.taken($0))
         }
         if isTaken { throw LostRace() }
     }

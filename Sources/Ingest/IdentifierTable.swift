@@ -155,29 +155,31 @@ struct IdentifierTable {
     /// are looked up, locked and written in this order: two transactions that share keys queue
     /// instead of deadlocking, and neighbours in the index are touched together.
     func sorted(in memory: WorkMemory) -> [Int32] {
-        var order = entries.indices.map { index in
-            SortKey(prefix: prefix(entries[index], memory), entry: Int32(index))
+        var keys = entries.indices.map { index in
+            let entry = entries[index]
+            return SortKey(
+                group: UInt64(entry.field.rawValue) << 32
+                    | UInt64(UInt32(bitPattern: entry.workspaceID)),
+                prefix: prefix(entry, memory), entry: Int32(index))
         }
-        order.sort { left, right in
-            let leftEntry = entries[Int(left.entry)]
-            let rightEntry = entries[Int(right.entry)]
-            if leftEntry.field != rightEntry.field {
-                return leftEntry.field.rawValue < rightEntry.field.rawValue
+        let base = UnsafeRawPointer(memory.base)
+        entries.withUnsafeBufferPointer { entries in
+            keys.sort { left, right in
+                if left.group != right.group { return left.group < right.group }
+                if left.prefix != right.prefix { return left.prefix < right.prefix }
+                let leftEntry = entries[Int(left.entry)]
+                let rightEntry = entries[Int(right.entry)]
+                let count = min(leftEntry.count, rightEntry.count)
+                let compared = memcmp(base + leftEntry.offset, base + rightEntry.offset, count)
+                return compared != 0 ? compared < 0 : leftEntry.count < rightEntry.count
             }
-            if leftEntry.workspaceID != rightEntry.workspaceID {
-                return leftEntry.workspaceID < rightEntry.workspaceID
-            }
-            if left.prefix != right.prefix { return left.prefix < right.prefix }
-            let count = min(leftEntry.count, rightEntry.count)
-            let compared = memcmp(
-                memory.base + leftEntry.offset, memory.base + rightEntry.offset, count)
-            return compared != 0 ? compared < 0 : leftEntry.count < rightEntry.count
         }
-        return order.map(\.entry)
+        return keys.map(\.entry)
     }
 
-    /// The first eight bytes, which decide most comparisons.
+    /// Field and workspace, then the first eight bytes, which decide most comparisons.
     private struct SortKey {
+        let group: UInt64
         let prefix: UInt64
         let entry: Int32
     }

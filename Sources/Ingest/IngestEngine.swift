@@ -26,6 +26,7 @@ package final class IngestEngine: Sendable {
     private let threads: [WorkerThread]
     private let dryRuns = DryRun.Count()
     private let live = LiveImports()
+    private let paths = PathCounters()
     private let workspaces = Mutex<[String: (Workspace, ContinuousClock.Instant)]>([:])
     /// The lock that this engine holds while it lives.
     private let server: Int64
@@ -60,7 +61,8 @@ package final class IngestEngine: Sendable {
         self.feed = feed
         self.sweeper = sweeper
         self.monitor = monitor
-        let connector = LaneConnector(conninfo: conninfo, isDryRun: false)
+        let connector = LaneConnector(
+            conninfo: conninfo, isDryRun: false, paths: paths)
         var threads = queues.enumerated().map { number, queue in
             WorkerThread {
                 var lane = Lane(queue: queue, connector: connector, number: number, logger: logger)
@@ -88,8 +90,30 @@ package final class IngestEngine: Sendable {
         return (queues, ordered)
     }
 
+    /// An engine without a database, to measure what stands before it: the caller serves the queues
+    /// itself, and nothing that would have to be looked up is ever answered.
+    package init(queues: [LaneQueue], workspaces known: [String: Workspace], logger: Logger) {
+        server = 0
+        conninfo = ""
+        self.logger = logger
+        self.queues = queues
+        lanes = LaneSet(queues: queues)
+        reader = Reader(conninfo: "", logger: logger)
+        pager = Reader(conninfo: "", logger: logger)
+        writer = Reader(conninfo: "", logger: logger)
+        feed = EventFeed(conninfo: "", logger: logger)
+        sweeper = Sweeper(conninfo: "", interval: .seconds(60), logger: logger)
+        monitor = DatabaseMonitor(conninfo: "", lock: 0, logger: logger)
+        threads = []
+        let always = ContinuousClock.now + .seconds(365 * 86_400)
+        workspaces.withLock { $0 = known.mapValues { ($0, always) } }
+    }
+
     /// Whether the database takes contacts: looked at twice a second.
     package var canCommit: Bool { monitor.canCommit }
+
+    /// How many transactions went a way.
+    package func count(of path: WritePath) -> Int { paths[path] }
 
     /// Begins a dry run; `nil` when there are as many as may be.
     package func dryRun() -> DryRun? {

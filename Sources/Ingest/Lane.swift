@@ -28,6 +28,11 @@ struct Lane {
     private var awaySince: ContinuousClock.Instant?
     /// Items of a transaction; fewer once the contacts of a batch have proved to be large.
     private var sizeLimit = 0
+    private var pace = TransactionPace()
+    /// Transactions that were begun for the batch.
+    private var attemptCount = 0
+    /// When the last of them was.
+    private var attemptStart = ContinuousClock.now
     private var random = SystemRandomNumberGenerator()
 
     init(queue: LaneQueue, connector: LaneConnector, number: Int, logger: Logger) {
@@ -54,7 +59,7 @@ struct Lane {
 
     /// Serves the queue until it is closed and empty.
     mutating func run() {
-        while let taken = queue.take() {
+        while let taken = queue.take(atMost: pace.contactLimit) {
             batch.load(taken.works)
             works = Self.works(taken.works)
             batch.turn = nil
@@ -71,12 +76,22 @@ struct Lane {
             }
             taken.turn?.end()
             for work in works { deliver(work) }
+            keepPace()
             batch.release()
         }
         open?.connection.close()
     }
 
     private var isAnyLeft: Bool { works.contains { !$0.isDone && $0.failure == nil } }
+
+    /// What was cut or tried again says nothing of the usual pace.
+    private mutating func keepPace() {
+        defer { attemptCount = 0 }
+        let count = batch.items.count
+        guard count > 0, attemptCount == 1 else { return }
+        pace.took(.now - attemptStart, for: count)
+        queue.transactionByteGoal = batch.loadedByteCount / count * pace.contactLimit
+    }
 
     private static func works(_ taken: [LaneWork]) -> [Work] {
         var start = 0
@@ -164,10 +179,11 @@ struct Lane {
                     !standing.contains($0.workspace)
                 }
                 guard isAny else { throw .settingsChanged }
-            case .outOfTurn:
+            case .outOfTurn, .wrongGuess:
                 continue
             case .lostRace where races < Self.raceLimit:
                 races += 1
+                connector.paths.count(.lostRace)
                 WorkerThread.sleep(
                     .milliseconds(Int.random(in: 1...(5 * races), using: &random)))
             case .lostRace, .refused:
@@ -230,6 +246,8 @@ struct Lane {
         case outOfTurn
         /// Another transaction was faster, or a deadlock was broken: try again at once.
         case lostRace
+        /// A contact that was taken to be new is not: try again with a look-up.
+        case wrongGuess
         /// The data is refused.
         case refused
         /// The contacts need more memory than a transaction has.
@@ -243,6 +261,8 @@ struct Lane {
     }
 
     private mutating func attempt(_ range: Range<Int>, contended: Bool) -> Attempt {
+        attemptCount += 1
+        attemptStart = .now
         var isCommitting = false
         do {
             let open = try self.open ?? connector.connect(lane: number)
@@ -253,7 +273,9 @@ struct Lane {
             try open.ledgers?.write(entries)
             try open.events?.write(batch) { works[batch.items[$0].work].ledger?.importID ?? "" }
             isCommitting = true
-            try open.connection.execute("COMMIT")
+            try open.connection.enqueue(prepared: "commit")
+            try open.connection.settle()
+            open.store.committed(batch)
             settle(entries, end)
             return .committed(end: end)
         } catch let error as PostgresError {
@@ -262,9 +284,10 @@ struct Lane {
             rollBack()
             switch error {
             case is TooLarge: return .tooLarge
-            case let error as SettingsChanged: return .settingsChanged(standing: error.standing)
-            case let error as TakenOver: return .takenOver(error.ledgers)
             case is OutOfTurn: return .outOfTurn
+            case is WrongGuess:
+                _ = open?.store.takeGuessBack(batch)
+                return .wrongGuess
             default: return .lostRace
             }
         }
@@ -272,19 +295,12 @@ struct Lane {
 
     private mutating func recover(from error: PostgresError, isCommitting: Bool) -> Attempt {
         if error.isConnectionLoss || open == nil {
-            let wasOpen = open != nil
-            open?.connection.close()
-            open = nil
-            if awaySince == nil {
-                logger.warning(
-                    "lane has no connection, trying again",
-                    metadata: ["lane": "\(number)", "error": "\(error)"])
-            }
-            if connector.isDryRun, wasOpen { return .failed(.dryRunLost) }
-            return isCommitting ? .failed(.outcomeUnknown) : .away(sqlstate: nil)
+            return loseConnection(error, isCommitting: isCommitting)
         }
         rollBack()
+        if error.isUniqueViolation, open?.store.takeGuessBack(batch) == true { return .wrongGuess }
         if error.isTransient || error.isUniqueViolation { return .lostRace }
+        if let refuted = refuted(error) { return refuted }
         logger.warning(
             "transaction refused", metadata: ["lane": "\(number)", "error": "\(error)"])
         let sqlstate = error.sqlstate ?? "?????"
@@ -295,12 +311,49 @@ struct Lane {
         // Whatever else the owner's constraints, triggers and functions raise is about a contact,
         // and they may raise anything.
         guard Self.faultsOfTheDatabase.contains(where: { sqlstate.hasPrefix($0) }) else {
-            return .refused
+            // An insert may be refused where a contact that stands would be updated.
+            return open?.store.takeGuessBack(batch) == true ? .wrongGuess : .refused
         }
         // Whatever it is, it may hang on this connection.
         open?.connection.close()
         open = nil
         return .faulty(sqlstate: sqlstate)
+    }
+
+    private mutating func loseConnection(_ error: PostgresError, isCommitting: Bool) -> Attempt {
+        let wasOpen = open != nil
+        open?.connection.close()
+        open = nil
+        if awaySince == nil {
+            logger.warning(
+                "lane has no connection, trying again",
+                metadata: ["lane": "\(number)", "error": "\(error)"])
+        }
+        if connector.isDryRun, wasOpen { return .failed(.dryRunLost) }
+        return isCommitting ? .failed(.outcomeUnknown) : .away(sqlstate: nil)
+    }
+
+    /// What a statement that must find something did not find (`ContactStatements.all`), now that
+    /// its transaction is rolled back. What it was may have changed again; then another try tells.
+    private mutating func refuted(_ error: PostgresError) -> Attempt? {
+        guard error.sqlstate == "22012", let statement = error.statement, let open else {
+            return nil
+        }
+        do {
+            if statement == TransactionBegin.settings {
+                let workspaces = batch.workspaces
+                let standing = try open.begin.standing(workspaces)
+                return standing == workspaces ? .lostRace : .settingsChanged(standing: standing)
+            }
+            if LedgerWriter.fences.contains(statement) {
+                let ledgers = works.compactMap { $0.isDone ? nil : $0.ledger }
+                let lost = try open.ledgers?.takenOver(ledgers) ?? []
+                return lost.isEmpty ? .lostRace : .takenOver(lost)
+            }
+        } catch {
+            return loseConnection(error, isCommitting: false)
+        }
+        return ContactUpsert.raced.contains(statement) ? .lostRace : nil
     }
 
     /// SQLSTATEs that say nothing of a contact (PostgreSQL, appendix A): features, transactions and
@@ -311,6 +364,8 @@ struct Lane {
 
     private mutating func rollBack() {
         do {
+            // What is still queued may fail; it is rolled back in any case.
+            _ = try? open?.connection.settle()
             try open?.connection.execute("ROLLBACK")
         } catch {
             open?.connection.close()

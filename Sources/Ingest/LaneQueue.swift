@@ -6,6 +6,7 @@
 package import Contacts
 internal import DequeModule
 internal import NIOConcurrencyHelpers
+internal import Synchronization
 
 /// A block and where its outcomes go.
 package struct LaneWork: Sendable {
@@ -48,6 +49,20 @@ package struct BlockOutcome: Sendable {
     package var failure: IngestFailure?
 }
 
+extension BlockOutcome {
+    /// What a block would come to if none of its contacts were there.
+    package init(creating block: RowBlock) {
+        block.bytes.withUnsafeBytes { bytes in
+            guard let base = bytes.baseAddress else { return }
+            entries = block.rows.map { row in
+                Entry(
+                    sequence: row.sequence, status: .created,
+                    id: RowLayout.id(of: base + Int(row.offset)))
+            }
+        }
+    }
+}
+
 /// Why a block got no answer.
 package enum IngestFailure: Error, Sendable {
     /// The database stayed away for as long as a lane waits for it. Nothing was written.
@@ -65,8 +80,8 @@ package enum IngestFailure: Error, Sendable {
 }
 
 /// What a lane takes at once.
-struct LaneBatch {
-    let works: [LaneWork]
+package struct LaneBatch {
+    package let works: [LaneWork]
     /// Of what came from an ordered queue.
     var turn: OrderedTurn?
 }
@@ -81,9 +96,12 @@ package final class LaneQueue: Sendable {
         var nextShared = 0
     }
 
-    /// The most that one transaction takes. More gains little throughput and costs latency.
+    /// The most that one transaction takes, however fast the database is.
     package static let transactionContactLimit = 10_000
     package static let transactionByteLimit = 8 * 1024 * 1024
+    /// Of one block. A transaction takes blocks whole.
+    static let blockContactLimit = 1_000
+    static let blockByteLimit = 1024 * 1024
 
     private let condition: ConditionLock<Bool>
     private let state = NIOLockedValueBox(State())
@@ -91,6 +109,7 @@ package final class LaneQueue: Sendable {
     private let lane: Int
     /// What waits for any lane.
     private let shared: [OrderedQueue]
+    private let byteGoal = Atomic<Int>(0)
 
     /// The queue of a lane that takes nothing else.
     package convenience init() { self.init(lane: 0, doors: LaneDoors(count: 1), shared: []) }
@@ -100,6 +119,12 @@ package final class LaneQueue: Sendable {
         self.doors = doors
         self.lane = lane
         self.shared = shared
+    }
+
+    /// The bytes of a transaction as large as it should be; 0 while that is not known.
+    var transactionByteGoal: Int {
+        get { byteGoal.load(ordering: .relaxed) }
+        set { byteGoal.store(newValue, ordering: .relaxed) }
     }
 
     /// Hands a block over. Blocks of one caller are taken in the order they came.
@@ -119,15 +144,16 @@ package final class LaneQueue: Sendable {
         condition.unlock(withValue: true)
     }
 
-    /// Waits for work and takes what one transaction may hold; `nil` once closed and empty.
+    /// Waits for work and takes what one transaction may hold, which is a block at least; `nil`
+    /// once closed and empty.
     ///
     /// Blocks of one workspace that match by different identifiers go to different transactions:
     /// within one, an identifier is looked up once.
-    func take() -> LaneBatch? {
+    package func take(atMost contactLimit: Int = transactionContactLimit) -> LaneBatch? {
         while true {
             condition.lock(whenValue: true)
             doors.setFree(lane, true)
-            let (taken, isClosed) = state.withLockedValue { (look(&$0), $0.isClosed) }
+            let (taken, isClosed) = state.withLockedValue { (look(&$0, contactLimit), $0.isClosed) }
             if taken != nil || isClosed { doors.setFree(lane, false) }
             condition.unlock(withValue: taken != nil || isClosed)
             if taken != nil, shared.contains(where: \.isReady) { doors.wakeFreeLane() }
@@ -137,12 +163,12 @@ package final class LaneQueue: Sendable {
 
     /// Once closed, what is left in the ordered queues and may not begin yet is taken by the lanes
     /// that it waits for.
-    private func look(_ state: inout State) -> LaneBatch? {
+    private func look(_ state: inout State, _ contactLimit: Int) -> LaneBatch? {
         let isOwnNext = !state.isSharedNext && !state.waiting.isEmpty
         if !isOwnNext {
             for place in shared.indices {
                 let next = (state.nextShared + place) % shared.count
-                guard let taken = shared[next].take() else { continue }
+                guard let taken = shared[next].take(atMost: contactLimit) else { continue }
                 state.nextShared = (next + 1) % shared.count
                 state.isSharedNext = false
                 return taken
@@ -150,11 +176,11 @@ package final class LaneQueue: Sendable {
         }
         guard !state.waiting.isEmpty else { return nil }
         state.isSharedNext = true
-        return LaneBatch(works: Self.takeTransaction(from: &state.waiting))
+        return LaneBatch(works: Self.takeTransaction(from: &state.waiting, contactLimit))
     }
 
     static func takeTransaction(
-        from waiting: inout Deque<LaneWork>, contactLimit: Int = transactionContactLimit
+        from waiting: inout Deque<LaneWork>, _ contactLimit: Int
     ) -> [LaneWork] {
         var taken: [LaneWork] = []
         var plans: [WritePlan] = []

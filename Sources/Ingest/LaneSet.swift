@@ -18,6 +18,13 @@ package struct LaneSet: Sendable {
     /// The lanes, and the queues whose batches go to any of them.
     package var count: Int { queues.count + ordered.count }
 
+    /// How many bytes lanes should have at once: a transaction at work and one that waits, for each.
+    /// More would only wait longer. `nil` while that is not known.
+    package var byteGoal: Int? {
+        let goal = queues.reduce(0) { $0 + $1.transactionByteGoal }
+        return goal > 0 ? 2 * goal : nil
+    }
+
     /// The lane of a contact, or its ordered queue.
     ///
     /// Contacts of one key share a lane, which keeps their order. Where a workspace has several

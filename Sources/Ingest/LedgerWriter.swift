@@ -6,11 +6,6 @@
 internal import Contacts
 internal import Postgres
 
-/// Another call goes on with some of the imports.
-struct TakenOver: Error {
-    let ledgers: [ImportLedger]
-}
-
 struct LedgerWriter {
     /// What a transaction has to say of one call.
     struct Entry {
@@ -28,25 +23,37 @@ struct LedgerWriter {
     init(_ connection: Connection, lane: Int) throws(PostgresError) {
         self.connection = connection
         self.lane = lane
-        try connection.prepare("import_insert", Self.insertImports)
-        try connection.prepare("import_fence", Self.fence)
+        try connection.prepare(Self.insert, Self.insertImports)
+        try connection.prepare(Self.fence, Self.fenced)
         try connection.prepare("import_progress", Self.insertProgress)
         try connection.prepare("import_end", Self.end)
+        try connection.prepare("import_add_failures", Self.insertFailures)
         try connection.prepare("import_failures", Self.findFailures)
     }
 
+    private static let insert = "import_insert"
+    private static let fence = "import_fence"
+
+    /// Statements that fail when another call goes on with one of the imports.
+    static let fences: Set<String> = [insert, fence]
+
+    /// Makes imports, or finds that another lane of the same call has. $2 is their number.
     private static let insertImports = """
-        INSERT INTO imports (workspace_id, id, options, call, server, state)
-        SELECT * FROM unnest(
-            $1::int4[], $2::text[], $3::bytea[], $4::int8[], $5::int8[], $6::int2[])
-        ON CONFLICT DO NOTHING
+        WITH made AS (
+            INSERT INTO imports (workspace_id, id, options, call, server, state)
+            SELECT * FROM unnest(
+                $1::int4[], $3::text[], $4::bytea[], $5::int8[], $6::int8[], $7::int2[])
+            ON CONFLICT (workspace_id, id) DO UPDATE SET updated_at = now()
+            WHERE imports.call = EXCLUDED.call
+            RETURNING 1
+        ) \(ContactStatements.all(of: "made"))
         """
 
     /// The imports whose last call is the one named; they stay so until the COMMIT. For why it is
-    /// written so see `ContactUpsert.lookUp`.
-    static let fence = """
+    /// written so see `ContactStatements.lookUp`.
+    static let standing = """
         SELECT k.ord::int4
-        FROM unnest($1::int4[], $2::text[], $3::int8[]) WITH ORDINALITY AS k (workspace, id, call, ord)
+        FROM unnest($1::int4[], $3::text[], $4::int8[]) WITH ORDINALITY AS k (workspace, id, call, ord)
         CROSS JOIN LATERAL (
             SELECT call FROM imports
             WHERE workspace_id = k.workspace AND id >= k.id AND id <= k.id
@@ -54,6 +61,8 @@ struct LedgerWriter {
         ) i
         WHERE i.call = k.call
         """
+
+    static let fenced = "WITH fenced AS (\(standing)) \(ContactStatements.all(of: "fenced"))"
 
     static let end = """
         UPDATE imports SET state = $3, updated_at = now()
@@ -69,6 +78,13 @@ struct LedgerWriter {
         ON CONFLICT (workspace_id, import_id, call, lane) DO UPDATE
         SET decided_through = EXCLUDED.decided_through, decided = EXCLUDED.decided,
             counts = EXCLUDED.counts, updated_at = now()
+        """
+
+    private static let insertFailures = """
+        INSERT INTO import_failures (workspace_id, import_id, sequence, reason, field, message,
+            retryable, conflicting_id)
+        SELECT $1::int4, $2::text, * FROM unnest(
+            $3::int8[], $4::text[], $5::text[], $6::text[], $7::bool[], $8::text[])
         """
 
     static let findFailures = """
@@ -103,32 +119,39 @@ struct LedgerWriter {
         return errors
     }
 
-    private func writeFailures(_ entries: [Entry]) throws {
-        guard !entries.isEmpty else { return }
-        var copy = try connection.copyIn(
-            """
-            COPY import_failures (workspace_id, import_id, sequence, reason, field, message, \
-            retryable, conflicting_id) FROM STDIN (FORMAT binary)
-            """)
-        var rows = CopyRows()
-        for entry in entries {
-            for (sequence, error) in entry.failures {
-                rows.begin(columnCount: 8)
-                rows.field(entry.ledger.workspaceID)
-                rows.text(entry.ledger.importID)
-                rows.field(Int64(clamping: sequence))
-                rows.text(error.reasonText)
-                rows.text(error.field)
-                rows.text(error.message)
-                rows.field(UInt8(error.retryable ? 1 : 0))
-                rows.text(error.conflictingID)
-                try copy.writeIfFull(&rows.bytes)
-            }
+    private static let failuresPerStatement = 1000
+
+    private func writeFailures(of entry: Entry) throws {
+        for start in stride(from: 0, to: entry.failures.count, by: Self.failuresPerStatement) {
+            let end = min(start + Self.failuresPerStatement, entry.failures.count)
+            try writeFailures(entry.failures[start..<end], of: entry.ledger)
         }
-        try copy.finish(&rows.bytes)
     }
 
-    /// - Throws: `TakenOver` when nothing may be written of some of the calls.
+    private func writeFailures(
+        _ failures: ArraySlice<(sequence: UInt64, error: ContactError)>, of ledger: ImportLedger
+    ) throws {
+        var sequences = BinaryArray(of: .int64)
+        var texts = [BinaryArray](repeating: BinaryArray(of: .text), count: 4)
+        var retryable = BinaryArray(of: .bool)
+        for (sequence, error) in failures {
+            sequences.append(int64: Int64(clamping: sequence))
+            let values = [error.reasonText, error.field, error.message, error.conflictingID]
+            for (place, value) in values.enumerated() { texts[place].append(text: value) }
+            retryable.append(bool: error.retryable)
+        }
+        var parameters = Parameters()
+        parameters.append(int32: ledger.workspaceID)
+        parameters.append(text: ledger.importID)
+        parameters.append(sequences)
+        for text in texts[..<3] { parameters.append(text) }
+        parameters.append(retryable)
+        parameters.append(texts[3])
+        try connection.enqueue(prepared: "import_add_failures", parameters)
+    }
+
+    /// Queues what is to be written; it is sent with what comes next. One of `fences` fails when
+    /// nothing may be written of some of the calls.
     func write(_ entries: [Entry]) throws {
         guard !entries.isEmpty else { return }
         // In one order everywhere, so that lanes that make the same rows queue.
@@ -138,18 +161,16 @@ struct LedgerWriter {
             )
         }
         let new = entries.filter { !$0.ledger.isRecorded }
-        let made = try insert(new)
-        if made < entries.count { try checkFence(entries) }
+        if !new.isEmpty { try insert(new) }
+        if new.count < entries.count { try fence(entries.filter { $0.ledger.isRecorded }) }
         try writeProgress(entries)
-        try writeFailures(entries.filter { !$0.failures.isEmpty })
-        for entry in entries where entry.ledger.isRecorded || made < new.count {
+        for entry in entries { try writeFailures(of: entry) }
+        for entry in entries where entry.ledger.isRecorded {
             if let ending = entry.ending { try end(entry.ledger, ending) }
         }
     }
 
-    /// - Returns: How many imports were not there.
-    private func insert(_ entries: [Entry]) throws -> Int {
-        guard !entries.isEmpty else { return 0 }
+    private func insert(_ entries: [Entry]) throws {
         var options = BinaryArray(of: .bytea)
         var calls = BinaryArray(of: .int64)
         var servers = BinaryArray(of: .int64)
@@ -160,25 +181,35 @@ struct LedgerWriter {
             servers.append(int64: entry.ledger.server)
             states.append(int16: Int16((entry.ending ?? .running).rawValue))
         }
-        var parameters = names(of: entries)
+        var parameters = names(of: entries.map(\.ledger), counted: true)
         parameters.append(options)
         parameters.append(calls)
         parameters.append(servers)
         parameters.append(states)
-        return try connection.execute(prepared: "import_insert", parameters).affectedRowCount
+        try connection.enqueue(prepared: Self.insert, parameters)
     }
 
-    private func checkFence(_ entries: [Entry]) throws {
+    private func fence(_ entries: [Entry]) throws {
+        try connection.enqueue(prepared: Self.fence, calls(of: entries.map(\.ledger)))
+    }
+
+    /// Of some calls those that another call of the same import has replaced.
+    func takenOver(_ ledgers: [ImportLedger]) throws(PostgresError) -> [ImportLedger] {
+        let found = try connection.query(
+            """
+            SELECT k.ord::int4, k.ord <= $2 FROM unnest($1::int4[], $3::text[], $4::int8[])
+                WITH ORDINALITY AS k (workspace, id, call, ord)
+            JOIN imports i ON i.workspace_id = k.workspace AND i.id = k.id AND i.call <> k.call
+            """, calls(of: ledgers))
+        return (0..<found.rowCount).compactMap { found.int32($0, 0).map { ledgers[Int($0) - 1] } }
+    }
+
+    private func calls(of ledgers: [ImportLedger]) -> Parameters {
         var calls = BinaryArray(of: .int64)
-        for entry in entries { calls.append(int64: entry.ledger.call) }
-        var parameters = names(of: entries)
+        for ledger in ledgers { calls.append(int64: ledger.call) }
+        var parameters = names(of: ledgers, counted: true)
         parameters.append(calls)
-        let found = try connection.execute(prepared: "import_fence", parameters)
-        guard found.rowCount < entries.count else { return }
-        let standing = Set((0..<found.rowCount).compactMap { found.int32($0, 0) })
-        throw TakenOver(
-            ledgers: entries.enumerated().filter { !standing.contains(Int32($0.offset + 1)) }
-                .map(\.element.ledger))
+        return parameters
     }
 
     private func writeProgress(_ entries: [Entry]) throws {
@@ -192,13 +223,13 @@ struct LedgerWriter {
             decided.append(entry.progress.decided.bytes)
             counts.append(text: entry.progress.counts.text)
         }
-        var parameters = names(of: entries)
+        var parameters = names(of: entries.map(\.ledger), counted: false)
         parameters.append(calls)
         parameters.append(bases)
         parameters.append(decided)
         parameters.append(counts)
         parameters.append(int32: Int32(lane))
-        _ = try connection.execute(prepared: "import_progress", parameters)
+        try connection.enqueue(prepared: "import_progress", parameters)
     }
 
     private func end(_ ledger: ImportLedger, _ state: ImportState) throws {
@@ -207,18 +238,20 @@ struct LedgerWriter {
         parameters.append(text: ledger.importID)
         parameters.append(int16: Int16(state.rawValue))
         parameters.append(int64: ledger.call)
-        _ = try connection.execute(prepared: "import_end", parameters)
+        try connection.enqueue(prepared: "import_end", parameters)
     }
 
-    private func names(of entries: [Entry]) -> Parameters {
+    /// The workspaces, then their number if it is asked for, and the ids.
+    private func names(of ledgers: [ImportLedger], counted: Bool) -> Parameters {
         var workspaces = BinaryArray(of: .int32)
         var ids = BinaryArray(of: .text)
-        for entry in entries {
-            workspaces.append(int32: entry.ledger.workspaceID)
-            ids.append(text: entry.ledger.importID)
+        for ledger in ledgers {
+            workspaces.append(int32: ledger.workspaceID)
+            ids.append(text: ledger.importID)
         }
         var parameters = Parameters()
         parameters.append(workspaces)
+        if counted { parameters.append(int64: Int64(ledgers.count)) }
         parameters.append(ids)
         return parameters
     }

@@ -29,7 +29,7 @@ final class OrderedQueue: Sendable {
         self.doors = doors
         self.contactLimit = contactLimit
         // Lanes that wait for a look-up which waits for another program must not be all there are.
-        state = NIOLockedValueBox(State(turns: Turns(limit: max(2, doors.count / 2))))
+        state = NIOLockedValueBox(State(turns: Turns(limit: max(2, doors.count - 1))))
     }
 
     func add(_ work: LaneWork) {
@@ -47,13 +47,13 @@ final class OrderedQueue: Sendable {
     }
 
     /// Takes what one transaction may hold, or a share of what waits if other lanes are free too.
-    func take() -> LaneBatch? {
+    func take(atMost laneLimit: Int) -> LaneBatch? {
         let freeCount = max(1, doors.freeCount)
         return state.withLockedValue { state in
             guard Self.isReady(&state) else { return nil }
             let share = (state.contactCount + freeCount - 1) / freeCount
             let works = LaneQueue.takeTransaction(
-                from: &state.waiting, contactLimit: min(contactLimit, max(share, Self.leastShare)))
+                from: &state.waiting, min(contactLimit, laneLimit, max(share, Self.leastShare)))
             state.contactCount -= works.reduce(0) { $0 + $1.block.itemCount }
             let turn = OrderedTurn(queue: self, number: state.turns.begin())
             return LaneBatch(works: works, turn: turn)

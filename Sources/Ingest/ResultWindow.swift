@@ -48,11 +48,16 @@ package struct ResultWindow {
     /// Takes a contact in.
     ///
     /// - Returns: Its number.
-    package mutating func open() -> UInt64 {
-        if count == slots.count { grow() }
+    package mutating func open() -> UInt64 { open(count: 1) }
+
+    /// Takes contacts in.
+    ///
+    /// - Returns: The number of the first; those of the others follow it.
+    package mutating func open(count opened: Int) -> UInt64 {
+        while count + opened > slots.count { grow() }
         let sequence = next
-        slots[place(sequence)].status = nil
-        next += 1
+        next += UInt64(opened)
+        for sequence in sequence..<next { slots[place(sequence)].status = nil }
         return sequence
     }
 
@@ -63,6 +68,20 @@ package struct ResultWindow {
         precondition(slots[place].status == nil, "contact \(sequence) is decided")
         slots[place] = Slot(status: status, id: id)
         decidedCount += 1
+    }
+
+    /// Decides the contacts of a block that have an outcome.
+    package mutating func settle(_ outcome: BlockOutcome) {
+        var errors = outcome.errors[...]
+        for index in outcome.entries.indices {
+            let entry = outcome.entries[index]
+            if let (place, error) = errors.first, place == index {
+                fail(entry.sequence, error)
+                errors.removeFirst()
+            } else {
+                settle(entry.sequence, entry.status, entry.id)
+            }
+        }
     }
 
     /// Decides a contact that failed.

@@ -81,10 +81,10 @@ package struct RowBlock: Sendable {
     private static let refusalByteCount = 256
     package var isEmpty: Bool { rows.isEmpty && refusals.isEmpty }
 
-    /// Half a transaction: a block is taken whole, so it must not make one too large.
+    /// A block is taken whole, so it must not make a transaction too large.
     package var isFull: Bool {
-        rows.count + refusals.count >= LaneQueue.transactionContactLimit / 2
-            || byteCount >= LaneQueue.transactionByteLimit / 2
+        rows.count + refusals.count >= LaneQueue.blockContactLimit
+            || byteCount >= LaneQueue.blockByteLimit
     }
 
     /// The bits of `Row.mentioned` for custom fields and for lists.
@@ -127,8 +127,8 @@ package struct RowBlock: Sendable {
         let patchByteCount = contact.removesFields ? 1 + patchLength : 0
 
         let offset = bytes.count
-        bytes.grow(by: byteCount + patchByteCount) { row in
-            RowLayout.writePrefix(row, workspace: plan.workspace, id: id)
+        bytes.grow(by: byteCount + patchByteCount) { [workspace = plan.workspace] row in
+            RowLayout.writePrefix(row, workspace: workspace, id: id)
             contact.bytes.withUnsafeBytes { source in
                 var writer = ColumnWriter(row: row)
                 for index in 0..<RowLayout.textColumnCount {
@@ -225,12 +225,15 @@ struct ColumnWriter {
 }
 
 extension [UInt8] {
-    /// Appends bytes that `body` writes; it gets their start.
-    fileprivate mutating func grow(by count: Int, _ body: (UnsafeMutableRawPointer) -> Void) {
-        let start = self.count
-        append(contentsOf: repeatElement(0, count: count))
-        withUnsafeMutableBytes { buffer in
-            if let base = buffer.baseAddress { body(base + start) }
+    /// Appends bytes that `body` writes, all of them; it gets their start.
+    @inline(__always)
+    fileprivate mutating func grow(by byteCount: Int, _ body: (UnsafeMutableRawPointer) -> Void) {
+        append(addingCapacity: byteCount) { output in
+            output.withUnsafeMutableBufferPointer { buffer, count in
+                precondition(buffer.count >= byteCount, "there is room for what is written")
+                if let base = buffer.baseAddress { body(base) }
+                count = byteCount
+            }
         }
     }
 }

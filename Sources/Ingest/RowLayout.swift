@@ -54,6 +54,22 @@ enum RowLayout {
         Value(bigEndian: base.loadUnaligned(fromByteOffset: offset, as: type))
     }
 
+    /// One column, without a walk over those behind it.
+    static func column(_ index: Int, of row: UnsafeRawPointer) -> ColumnBytes {
+        let offset = Self.offset(of: index, row)
+        let length = Int(load(row, offset, as: Int32.self))
+        return length < 0 ? .null : ColumnBytes(start: row + offset + 4, count: length)
+    }
+
+    /// The length of what is COPY's row.
+    static func tableByteCount(_ row: UnsafeRawPointer) -> Int { offset(of: listsColumn, row) }
+
+    private static func offset(of index: Int, _ row: UnsafeRawPointer) -> Int {
+        var offset = columnsOffset
+        for _ in 0..<index { offset += 4 + max(0, Int(load(row, offset, as: Int32.self))) }
+        return offset
+    }
+
     static func id(of row: UnsafeRawPointer) -> ContactID {
         ContactID(
             high: load(row, idOffset, as: UInt64.self),

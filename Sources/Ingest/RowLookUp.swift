@@ -28,7 +28,7 @@ final class RowLookUp {
     /// Looks the identifiers up, one query for each workspace and identifier.
     ///
     /// - Parameter statement: The name and the text of the query for an identifier: $1 the
-    ///   workspace, $2 the keys. Its columns: the key's place from 1, id, xmin, the six texts,
+    ///   workspace, $2 the keys. Its columns: the key's place from 1, id, xmin, ctid, the six texts,
     ///   fields, field_kinds; of whole contacts also created_at and the lists as a row has them.
     func run(
         _ batch: UpsertBatch, statement: (Identifier) -> (name: String, sql: String)
@@ -68,8 +68,14 @@ final class RowLookUp {
             let first = batch.identifiers.entries[Int(order[start])]
             let end = takeKeys(batch, order, from: start)
             let (name, sql) = statement(first.field)
-            if prepared.insert(name).inserted { try connection.prepare(name, sql) }
-            try body(try connection.execute(prepared: name, parameters), start, first.workspaceID)
+            if prepared.insert(name).inserted {
+                try connection.settle()
+                try connection.prepare(name, sql)
+            }
+            try connection.enqueue(prepared: name, parameters)
+            if let found = try connection.settle().last {
+                try body(found, start, first.workspaceID)
+            }
             start = end
         }
     }
@@ -123,9 +129,10 @@ final class RowLookUp {
         let place = writeRow(found, row, id, workspace, memory)
         var slot = UpsertBatch.Slot(
             row: place, firstRow: place, workspace: workspace, version: version, isNew: false)
-        slot.lacksFields = found.isNull(row, 9)
-        if found.columnCount > 11 {
-            slot.createdAt = found.int64(row, 11) ?? 0
+        slot.place = found.withBytes(row, 3) { RowPlace(tid: $0) }
+        slot.lacksFields = found.isNull(row, 10)
+        if found.columnCount > 12 {
+            slot.createdAt = found.int64(row, 12) ?? 0
         }
         return slot
     }
@@ -135,15 +142,15 @@ final class RowLookUp {
         _ found: QueryResult, _ row: Int, _ id: ContactID, _ workspace: Workspace,
         _ memory: WorkMemory
     ) -> Int {
-        let hasLists = found.columnCount > 11
+        let hasLists = found.columnCount > 12
         var byteCount = RowLayout.columnsOffset + 4 * RowLayout.variableColumnCount
-        for column in 3..<11 { byteCount += found.byteCount(row, column) }
-        if hasLists { byteCount += found.byteCount(row, 12) }
+        for column in 4..<12 { byteCount += found.byteCount(row, column) }
+        if hasLists { byteCount += found.byteCount(row, 13) }
         let offset = memory.append(byteCount: byteCount)
         RowLayout.writePrefix(memory.base + offset, workspace: workspace, id: id)
         var writer = ColumnWriter(row: memory.base + offset)
-        for column in 3..<11 { copy(found, row, column, &writer) }
-        if hasLists { copy(found, row, 12, &writer) } else { writer.null() }
+        for column in 4..<12 { copy(found, row, column, &writer) }
+        if hasLists { copy(found, row, 13, &writer) } else { writer.null() }
         return offset
     }
 

@@ -34,6 +34,8 @@ final class UpsertBatch {
         let workspace: Workspace
         /// PostgreSQL's xmin of the row looked up: it differs once another transaction wrote it.
         let version: UInt32
+        /// Where that row was.
+        var place = RowPlace()
         let isNew: Bool
         /// Microseconds since 2000; 0 for a new contact.
         var createdAt: Int64 = 0
@@ -88,7 +90,8 @@ final class UpsertBatch {
     private var worksPlans: [Int] = []
     private var slotsByID: [ContactID: Int32] = [:]
     private var tracksIDs = false
-    private var loadedByteCount = 0
+    /// The bytes of the rows that came.
+    private(set) var loadedByteCount = 0
     /// Of a batch from an ordered queue, with what its contacts mention.
     var turn: OrderedTurn?
     var turnMentions = Footprint()
@@ -96,6 +99,8 @@ final class UpsertBatch {
     private(set) var isSingle = false
     /// Whether the lists and the age of contacts have to be looked up with them.
     private(set) var needsWholeContacts = false
+    /// No contact of the transaction has to be one that stands.
+    private(set) var mayAllBeNew = true
 
     /// Gives memory back; the outcomes stay until the next load.
     func release() { memory.reset() }
@@ -163,6 +168,7 @@ final class UpsertBatch {
         mentionedLists.removeAll(keepingCapacity: true)
         knownLists.removeAll(keepingCapacity: true)
         needsWholeContacts = false
+        mayAllBeNew = true
         joinedCount = 0
         planListsAreMentioned = Array(repeating: false, count: plans.count)
         identifiers.reset(expecting: range.count)
@@ -170,40 +176,66 @@ final class UpsertBatch {
             begin(index)
         }
         order = identifiers.sorted(in: memory)
+        dealIDs(range)
     }
 
     private func begin(_ index: Int) {
         let item = items[index]
         let plan = plans[item.plan]
-        let view = RowView(memory.base + item.row)
-        items[index].entries = .init(repeating: -1)
-        for identifier in Identifier.settable {
+        let row = UnsafeRawPointer(memory.base + item.row)
+        var entries = InlineArray<4, Int32>(repeating: -1)
+        if item.isReplay || plan.key == .id || plan.existence == .updateOnly { mayAllBeNew = false }
+        for identifier in Identifier.settable where plan.workspace.uniqueBy.contains(identifier) {
             let isMatched = identifier == plan.key
-            guard plan.workspace.uniqueBy.contains(identifier), isMatched || !item.isReplay,
-                view.columns[identifier.rawValue].start != nil
-            else { continue }
-            let key = view.columns[identifier.rawValue]
-            items[index].entries[identifier.rawValue] = identifiers.intern(
+            let key = RowLayout.column(identifier.rawValue, of: row)
+            guard isMatched || !item.isReplay, key.start != nil else { continue }
+            entries[identifier.rawValue] = identifiers.intern(
                 key, hash: isMatched ? item.keyHash : KeyHash.of(key.buffer),
                 workspaceID: plan.workspace.id, field: identifier, in: memory)
         }
         if plan.key == .id {
-            items[index].entries[Identifier.id.rawValue] = identifiers.intern(
-                ColumnBytes(start: view.row + RowLayout.idOffset, count: 16), hash: item.keyHash,
+            entries[Identifier.id.rawValue] = identifiers.intern(
+                ColumnBytes(start: row + RowLayout.idOffset, count: 16), hash: item.keyHash,
                 workspaceID: plan.workspace.id, field: .id, in: memory)
         }
-        if joinsLists(item, plan) {
-            let lists = ListBytes(view.lists)
-            for place in 0..<lists.count {
-                mentionedLists[plan.workspace.id, default: []].insert(lists[place])
-            }
-            if !planListsAreMentioned[item.plan] {
-                planListsAreMentioned[item.plan] = true
-                mentionedLists[plan.workspace.id, default: []].formUnion(plan.lists)
-            }
-            needsWholeContacts = true
-        }
+        items[index].entries = entries
+        if joinsLists(item, plan) { mentionLists(item, plan) }
         if plan.runsWorkflow { needsWholeContacts = true }
+    }
+
+    private func mentionLists(_ item: Item, _ plan: WritePlan) {
+        let lists = ListBytes(RowView(memory.base + item.row).lists)
+        for place in 0..<lists.count {
+            mentionedLists[plan.workspace.id, default: []].insert(lists[place])
+        }
+        if !planListsAreMentioned[item.plan] {
+            planListsAreMentioned[item.plan] = true
+            mentionedLists[plan.workspace.id, default: []].formUnion(plan.lists)
+        }
+        needsWholeContacts = true
+    }
+
+    /// Deals the ids that new contacts would get out again, the lowest to the first key: rows are
+    /// written in the order of their keys, and the primary key's index is then written from left to
+    /// right.
+    private func dealIDs(_ range: Range<Int>) {
+        var ids: [ContactID] = []
+        ids.reserveCapacity(range.count)
+        var firstItems = [Int32](repeating: -1, count: identifiers.entries.count)
+        for index in range where !isDropped(items[index].work) && !isRejected(index) {
+            let key = plans[items[index].plan].key
+            let entry = items[index].entries[key.rawValue]
+            guard key != .id, entry >= 0, firstItems[Int(entry)] < 0 else { continue }
+            firstItems[Int(entry)] = Int32(index)
+            ids.append(RowLayout.id(of: memory.base + items[index].row))
+        }
+        var next = 0
+        for entry in order where firstItems[Int(entry)] >= 0 {
+            let row = memory.base + items[Int(firstItems[Int(entry)])].row
+            RowLayout.store(ids[next].high, row, RowLayout.idOffset)
+            RowLayout.store(ids[next].low, row, RowLayout.idOffset + 8)
+            next += 1
+        }
     }
 
     func joinsLists(_ item: Item, _ plan: WritePlan) -> Bool {
@@ -226,6 +258,12 @@ final class UpsertBatch {
         slots.append(make())
         identifiers.find(entry, owner: slot)
         if tracksIDs { slotsByID[id] = slot }
+    }
+
+    /// Whether an identifier that contacts mention belongs to none of them in the end: they gave it
+    /// up again, or failed. No index of the table then shows whether it was free.
+    var hasUnprovenIdentifier: Bool {
+        tracksIDs && order.contains { identifiers[owner: $0] < 0 }
     }
 
     /// The slots in the order of their identifiers, each once.

@@ -79,6 +79,11 @@ package struct BinaryArray: Sendable {
     }
 
     @inlinable
+    package mutating func append(bool value: Bool) {
+        appendInteger(UInt8(value ? 1 : 0))
+    }
+
+    @inlinable
     package mutating func append(int16 value: Int16) {
         appendInteger(value)
     }

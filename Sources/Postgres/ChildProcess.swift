@@ -6,7 +6,7 @@
 import Glibc
 import Synchronization
 
-final class ChildProcess: Sendable {
+package final class ChildProcess: Sendable {
     private struct State {
         var processID: pid_t = 0
         var startError: CInt = 0
@@ -23,7 +23,7 @@ final class ChildProcess: Sendable {
 
     /// Starts a program by its absolute path, in a process group of its own, so that a Ctrl-C meant
     /// for this process does not reach it. Standard output and error are appended to `log`.
-    init(arguments: [String], environment: [String], log: String) throws(PostgresError) {
+    package init(arguments: [String], environment: [String], log: String) throws(PostgresError) {
         self.arguments = arguments
         self.environment = environment
         let output = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
@@ -50,16 +50,20 @@ final class ChildProcess: Sendable {
     }
 
     /// Nothing once the child has ended: its id may be another's.
-    func signal(_ number: CInt) {
+    package func signal(_ number: CInt) {
         state.withLock { state in
             if state.exitStatus == nil, state.processID > 0 { kill(state.processID, number) }
         }
     }
 
-    var isRunning: Bool { state.withLock { $0.exitStatus == nil } }
-    var processID: pid_t { state.withLock { $0.processID } }
+    package var isRunning: Bool { state.withLock { $0.exitStatus == nil } }
+    package var processID: Int32 { state.withLock { $0.processID } }
 
     /// The exit code, 128 + the number of a deadly signal, or nil if it still runs.
+    package func waitForExit(within limit: Duration) -> Int? {
+        waitForExit(Deadline(after: limit))
+    }
+
     func waitForExit(_ deadline: Deadline) -> Int? {
         guard endedPipe.waitForClose(deadline) else { return nil }
         guard let status = state.withLock({ $0.exitStatus }) else { return nil }

@@ -14,6 +14,9 @@ package final class Connection {
     /// nil once closed.
     private var handle: OpaquePointer?
     private(set) var copyIsOpen = false
+    /// The names of statements in the pipeline (Pipeline.swift).
+    var queuedStatements: [String] = []
+    var unflushedByteCount = 0
 
     /// Opens a connection. `conninfo` is a URL or a keyword string; what it leaves out comes from
     /// the PG* environment. The settings hold for the whole session.
@@ -42,6 +45,8 @@ package final class Connection {
     /// Ends the connection; an open transaction is rolled back by the server.
     package func close() {
         copyIsOpen = false
+        queuedStatements.removeAll()
+        unflushedByteCount = 0
         if let connection = handle { PQfinish(connection) }
         handle = nil
     }
@@ -135,6 +140,7 @@ package final class Connection {
     private func idle() throws(PostgresError) -> OpaquePointer {
         let connection = try open()
         if copyIsOpen { throw PostgresError(.misuse, "a COPY is open on this connection") }
+        if hasQueuedStatements { throw PostgresError(.misuse, "queued statements are not settled") }
         return connection
     }
 

@@ -17,6 +17,9 @@ package struct Parameters: Sendable {
 
     package var count: Int { types.count }
 
+    /// What the values take on the wire.
+    var byteCount: Int { bytes.count }
+
     package mutating func removeAll() {
         bytes.removeLast(bytes.count - 1)
         offsets.removeAll(keepingCapacity: true)
@@ -71,6 +74,13 @@ package struct Parameters: Sendable {
         let start = bytes.count
         BigEndian.append(value, to: &bytes)
         close(from: start, type.rawValue)
+    }
+
+    /// The binary form of a value of a type that only the statement names.
+    package mutating func append(binary value: [UInt8]) {
+        let start = bytes.count
+        bytes.append(contentsOf: value)
+        close(from: start, 0)
     }
 
     package mutating func append(_ array: BinaryArray) {

@@ -29,16 +29,19 @@ package struct PostgresError: Error, Equatable, Sendable, CustomStringConvertibl
     package let constraint: String?
     /// May hold row values: never in an answer to a client, in a log only on request.
     package let detail: String?
+    /// The prepared statement that failed, of those that were sent together.
+    package let statement: String?
 
     package init(
         _ kind: Kind, _ message: String, sqlstate: String? = nil, constraint: String? = nil,
-        detail: String? = nil
+        detail: String? = nil, statement: String? = nil
     ) {
         self.kind = kind
         self.sqlstate = sqlstate
         self.message = message
         self.constraint = constraint
         self.detail = detail
+        self.statement = statement
     }
 
     /// May the same transaction succeed when it is run again on the same connection?
@@ -90,7 +93,7 @@ package struct PostgresError: Error, Equatable, Sendable, CustomStringConvertibl
 extension PostgresError {
     /// The error that a result carries; the caller still owns the result.
     /// https://www.postgresql.org/docs/15/libpq-exec.html#LIBPQ-PQRESULTERRORFIELD
-    init(result: OpaquePointer, connectionIsLost: Bool) {
+    init(result: OpaquePointer, connectionIsLost: Bool, statement: String? = nil) {
         func field(_ code: Character) -> String? {
             guard let ascii = code.asciiValue else { return nil }
             return PQresultErrorField(result, CInt(ascii)).map { String(cString: $0) }
@@ -99,7 +102,7 @@ extension PostgresError {
         self.init(
             sqlstate == nil && connectionIsLost ? .connectionLost : .server,
             field("M") ?? Self.oneLine(String(cString: PQresultErrorMessage(result))),
-            sqlstate: sqlstate, constraint: field("n"), detail: field("D"))
+            sqlstate: sqlstate, constraint: field("n"), detail: field("D"), statement: statement)
     }
 
     static func oneLine(_ text: String) -> String {

@@ -41,6 +41,11 @@ package final class PrivateCluster: Sendable {
         return cluster
     }
 
+    /// What keeps the user that runs the server from entering a directory; nil when nothing does.
+    package static func obstacle(on directory: String) throws(PostgresError) -> String? {
+        try ClusterOwner.find().obstacle(on: absolute(directory))
+    }
+
     /// Reaches the database of a cluster that another process runs in the directory; nil when none
     /// does. For short commands beside a server.
     package static func conninfoOfRunning(

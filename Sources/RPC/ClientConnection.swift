@@ -42,7 +42,7 @@ package final class ClientConnection: SessionDelegate {
     ) {
         precondition(
             options.limits.streamWindowByteCount >= options.maxMessageByteCount
-                + Envelope.prefixByteCount + ConnectionLimits.streamCreditStepByteCount,
+                + Envelope.prefixByteCount + ConnectionLimits.creditStepByteCount,
             "the stream window is too small for the largest message")
         self.authority = authority
         self.options = options
@@ -119,13 +119,11 @@ package final class ClientConnection: SessionDelegate {
     package func opened(_ session: Session, on channel: any Channel) { self.session = session }
 
     package func receive(_ events: [Event], from input: ByteBuffer) {
-        var creditByteCount = 0
         // The call of the last frame: most frames in a row belong to one stream.
         var current: ClientCall?
         for event in events {
             switch event {
             case .data(let stream, let slice):
-                creditByteCount += Int(slice.byteCount)
                 if current?.stream != stream { current = touchedCall(of: stream) }
                 current?.receive(slice.bytes(of: input))
             case .head(let stream, let headers, let endStream):
@@ -145,7 +143,9 @@ package final class ClientConnection: SessionDelegate {
             }
         }
         // What a client receives is its own request: no budget, credit goes back at once.
-        if creditByteCount > 0 { session?.consumeConnection(creditByteCount) }
+        if let session, session.uncreditedByteCount >= ConnectionLimits.creditStepByteCount {
+            session.returnConnectionCredit(session.uncreditedByteCount)
+        }
         deliver()
     }
 

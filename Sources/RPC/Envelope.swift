@@ -190,12 +190,17 @@ package struct EnvelopeReader {
     private static func length(
         in buffer: ByteBuffer, limit: Int
     ) throws(EnvelopeError) -> Int? {
-        let start = buffer.readerIndex
-        guard let flag: UInt8 = buffer.getInteger(at: start) else { return nil }
+        let (flag, length) = buffer.withUnsafeReadableBytes { bytes in
+            (
+                bytes.first ?? 0,
+                bytes.count < Envelope.prefixByteCount
+                    ? nil : bytes.loadUnaligned(fromByteOffset: 1, as: UInt32.self)
+            )
+        }
         if flag == 1 { throw .compressed }
         if flag > 1 { throw .unknownFlag(flag) }
-        guard let length: UInt32 = buffer.getInteger(at: start + 1) else { return nil }
-        let byteCount = Int(length)
+        guard let length else { return nil }
+        let byteCount = Int(UInt32(bigEndian: length))
         if byteCount > limit { throw .tooLong(byteCount: byteCount, limit: limit) }
         return byteCount
     }

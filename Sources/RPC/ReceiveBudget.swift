@@ -1,27 +1,60 @@
-// In: how many bytes of complete messages each call holds. Out: whether all connections together
-// hold too much, so that connections stop giving credit.
+// In: how many bytes of complete messages each call holds, and how many of what handlers took from
+// them is at work. Out: how much more a connection may be sent.
 // On which thread: any; shared by all event loops.
 
 import Synchronization
 
-/// Bytes of whole messages received and not done yet, over all connections of a server, and what
-/// handlers charge of their own for messages that they have discharged.
+/// What all connections of a server may hold together.
+///
+/// Two things are counted apart, since they end in different ways. What is *at work* gets done by
+/// itself; while there is enough of it nobody is given more credit, since more would only wait
+/// longer. What calls *hold* may be held for ever, by a peer that does not read its answers; when
+/// there is too much of it, only the connections that hold some themselves get no more.
 package final class ReceiveBudget: Sendable {
     private let limitByteCount: Int
-    private let used = Atomic<Int>(0)
+    private let held = Atomic<Int>(0)
+    private let atWork = Atomic<Int>(0)
+    private let workLimit: Atomic<Int>
 
+    /// What a connection may hold however much the others do: a few messages, so that it goes on.
+    static let heldByteCountOfAny = 64 * 1024
+
+    /// - Parameter limitByteCount: Of what is held, and at first of what is at work.
     package init(limitByteCount: Int) {
         precondition(limitByteCount > 0, "a budget of nothing would stop every connection")
         self.limitByteCount = limitByteCount
+        workLimit = Atomic(limitByteCount)
     }
 
-    package var usedByteCount: Int { used.load(ordering: .relaxed) }
+    /// Bytes of whole messages that calls have and that are not done.
+    package var heldByteCount: Int { held.load(ordering: .relaxed) }
 
-    var isExhausted: Bool { usedByteCount >= limitByteCount }
+    /// Bytes that handlers took from messages and work on.
+    package var workByteCount: Int { atWork.load(ordering: .relaxed) }
+
+    /// As much should be at work as keeps the workers busy. May change at any time.
+    package var workLimitByteCount: Int {
+        get { workLimit.load(ordering: .relaxed) }
+        set {
+            precondition(newValue > 0, "a budget of nothing would stop every connection")
+            workLimit.store(newValue, ordering: .relaxed)
+        }
+    }
 
     /// A negative count gives back.
-    package func charge(_ byteCount: Int) {
-        if byteCount != 0 { used.wrappingAdd(byteCount, ordering: .relaxed) }
+    func charge(_ byteCount: Int) {
+        if byteCount != 0 { held.wrappingAdd(byteCount, ordering: .relaxed) }
+    }
+
+    /// Charges what a handler took from messages that it discharged. A negative count gives back.
+    package func chargeWork(_ byteCount: Int) {
+        if byteCount != 0 { atWork.wrappingAdd(byteCount, ordering: .relaxed) }
+    }
+
+    /// How much more a connection may be sent that holds so many bytes itself.
+    func room(whileHolding ownByteCount: Int) -> Int {
+        if heldByteCount >= limitByteCount, ownByteCount > Self.heldByteCountOfAny { return 0 }
+        return max(0, workLimitByteCount - workByteCount)
     }
 }
 

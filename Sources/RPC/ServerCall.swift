@@ -171,6 +171,7 @@ package final class ServerCall {
         let handler = handler
         let mustTell = state.streamClosed()
         letGo()
+        connection?.heldByteCount -= chargedByteCount
         connection = nil
         outbound = nil
         if mustTell { handler?.ended(self, by: cause) }
@@ -194,7 +195,9 @@ package final class ServerCall {
 
     private func recharge() {
         let byteCount = max(0, inbox.completeByteCount - dischargedByteCount)
+        guard byteCount != chargedByteCount else { return }
         budget.charge(byteCount - chargedByteCount)
+        connection?.heldByteCount += byteCount - chargedByteCount
         chargedByteCount = byteCount
     }
 

@@ -19,7 +19,7 @@ package struct ServerOptions: Sendable {
     /// the server starts, since with a smaller window streams would stall for ever.
     package var isConsistent: Bool {
         limits.streamWindowByteCount >= maxMessageByteCount + Envelope.prefixByteCount
-            + ConnectionLimits.streamCreditStepByteCount
+            + ConnectionLimits.creditStepByteCount
     }
 }
 
@@ -34,7 +34,8 @@ package final class ServerConnection: SessionDelegate {
     private var calls: [StreamID: ServerCall] = [:]
     /// Calls to which the events at hand brought something.
     private var touchedCalls: [ServerCall] = []
-    private var withheldCreditByteCount = 0
+    /// Of whole messages that this connection's calls have.
+    var heldByteCount = 0
     private var isRecheckScheduled = false
     private var isDraining = false
 
@@ -72,13 +73,11 @@ package final class ServerConnection: SessionDelegate {
     }
 
     package func receive(_ events: [Event], from input: ByteBuffer) {
-        var creditByteCount = 0
         // The call of the last frame: most frames in a row belong to one stream.
         var current: ServerCall?
         for event in events {
             switch event {
             case .data(let stream, let slice):
-                creditByteCount += Int(slice.byteCount)
                 if current?.stream != stream { current = touchedCall(of: stream) }
                 current?.receive(slice.bytes(of: input))
             case .head(let stream, let headers, _):
@@ -95,7 +94,7 @@ package final class ServerConnection: SessionDelegate {
             }
         }
         deliver()
-        if creditByteCount > 0 { returnConnectionCredit(creditByteCount) }
+        recheckWithheldCredit()
     }
 
     package func drainStarted() {
@@ -174,21 +173,16 @@ package final class ServerConnection: SessionDelegate {
 
     // The connection's credit.
 
-    /// Every byte received is credited here, of streams that are gone too, or the window would
-    /// shrink with each of them. While all connections together hold too much it waits.
-    private func returnConnectionCredit(_ byteCount: Int) {
-        withheldCreditByteCount += byteCount
-        recheckWithheldCredit()
-    }
-
+    /// Every byte received is credited here in the end, of streams that are gone too, or the window
+    /// would shrink with each of them. While the server has enough to do it waits.
     func recheckWithheldCredit() {
-        guard withheldCreditByteCount > 0, let session else { return }
-        if options.budget.isExhausted {
-            scheduleRecheck()
-        } else {
-            session.consumeConnection(withheldCreditByteCount)
-            withheldCreditByteCount = 0
-        }
+        guard let session else { return }
+        let withheld = session.uncreditedByteCount
+        guard withheld >= ConnectionLimits.creditStepByteCount else { return }
+        let room = options.budget.room(whileHolding: heldByteCount)
+        if room < withheld { scheduleRecheck() }
+        guard room >= ConnectionLimits.creditStepByteCount else { return }
+        session.returnConnectionCredit(min(withheld, room))
     }
 
     private func scheduleRecheck() {

@@ -28,7 +28,7 @@ struct Serve: ParsableCommand {
     @Option(
         help: """
             How many transactions run at once. Else CONTACTS_LANES, else one for each core, \
-            at least 2.
+            at least 2, at most what half of the database's connections leave.
             """)
     var lanes: Int?
 
@@ -47,11 +47,12 @@ struct Serve: ParsableCommand {
         let adminAddress = try (admin ?? environment["CONTACTS_ADMIN"]).map {
             try address($0, of: "--admin")
         }
-        let laneCount = try self.laneCount()
+        let askedLaneCount = try self.askedLaneCount()
         let opened = try database.open(logger)
         let signals = StopSignals()
         do {
             if migrate { try Migrate.migrate(opened.conninfo, logger) }
+            let laneCount = try askedLaneCount ?? LaneCount.usual(opened.conninfo)
             let engine = IngestEngine(
                 conninfo: opened.conninfo, laneCount: laneCount, logger: logger)
             defer { engine.stop(within: Self.stopLimit) }
@@ -112,13 +113,15 @@ struct Serve: ParsableCommand {
         return (host, port)
     }
 
-    private func laneCount() throws -> Int {
+    private func askedLaneCount() throws -> Int? {
         let variable = ProcessInfo.processInfo.environment["CONTACTS_LANES"]
         let count = lanes ?? variable.flatMap { Int($0) }
-        guard variable == nil || lanes != nil || count != nil, (1...64).contains(count ?? 1) else {
-            throw ValidationError("--lanes: give a number from 1 to 64")
+        guard variable == nil || lanes != nil || count != nil,
+            (1...LaneCount.most).contains(count ?? 1)
+        else {
+            throw ValidationError("--lanes: give a number from 1 to \(LaneCount.most)")
         }
-        return count ?? max(2, min(ProcessInfo.processInfo.activeProcessorCount, 64))
+        return count
     }
 }
 

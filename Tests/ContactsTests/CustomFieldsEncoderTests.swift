@@ -51,6 +51,35 @@ import Testing
         )
     }
 
+    @Test func wholeNumbersAreWrittenAtEachLength() {
+        var values: [Int64] = [.min, .min + 1, -1, 0, 1, .max - 1, .max]
+        for power in sequence(first: Int64(10), next: { $0 > .max / 10 ? nil : $0 * 10 }) {
+            values += [power - 1, power, power + 1, 1 - power, -power, -1 - power]
+        }
+        for value in values {
+            var bytes: [UInt8] = sentinel
+            JSONText.append(integer: value, to: &bytes)
+            #expect(String(decoding: bytes.dropFirst(3), as: UTF8.self) == String(value))
+        }
+    }
+
+    @Test func fewDecimalsAreWrittenAsTheyAre() {
+        for decimals in 0...6 {
+            for whole in [0, 1, 9, 10, 999_999_999] {
+                for sign in ["", "-"] {
+                    let behind =
+                        decimals == 0 ? "0" : String(repeating: "0", count: decimals - 1) + "7"
+                    let text = "\(sign)\(whole).\(behind)"
+                    guard let value = Double(text) else { continue }
+                    var bytes: [UInt8] = sentinel
+                    JSONText.append(number: value, to: &bytes)
+                    let expected = value == 0 ? "0.0" : text
+                    #expect(String(decoding: bytes.dropFirst(3), as: UTF8.self) == expected)
+                }
+            }
+        }
+    }
+
     @Test func writesWhatPostgreSQLPrints() throws {
         var encoder = CustomFieldsEncoder()
         let rows = try VectorFile("jsonb").rows

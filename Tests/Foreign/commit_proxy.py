@@ -7,8 +7,10 @@ import socket
 import struct
 import threading
 
-# Messages of PostgreSQL's protocol: a simple query, and the answer to it.
-COMMIT = b"Q\0\0\0\x0bCOMMIT\0"
+# Of PostgreSQL's protocol: where a Bind message names the lanes' statement, which its type, length
+# and portal come before; and the answer to it.
+COMMIT = b"\0commit\0"
+COMMIT_START = 5
 COMMITTED = b"C\0\0\0\x0bCOMMIT\0"
 BACKEND_KEY = b"K\0\0\0\x0c"
 
@@ -119,12 +121,14 @@ class _Link:
         while data := self.client.recv(65536):
             if b"contactsd lane" in data:
                 self.is_lane = True
-            # A lane sends it when all before it is answered, so it comes alone.
-            if self.is_lane and data == COMMIT:
+            # It is the last statement of what a lane sends together.
+            place = data.find(COMMIT) if self.is_lane and b"P" != data[:1] else -1
+            if place >= 0:
                 self.fate = self.proxy.take_fate()
                 if self.fate and self.fate is not Fate.ANSWER_LOST:
                     self.proxy.hold()
             if self.fate is Fate.LOST:
+                self.database.sendall(data[:place - COMMIT_START])
                 return
             self.database.sendall(data)
             if self.fate is Fate.KILLED:

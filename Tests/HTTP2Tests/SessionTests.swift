@@ -66,6 +66,49 @@ private struct Pair {
 }
 
 struct SessionTests {
+    @Test func `Streams take turns on a client's connection`() throws {
+        var pair = try Pair()
+        let streams = try (0..<3).map { _ in try pair.open() }
+        for stream in streams {
+            pair.client.append(to: stream, reserving: 200_000) {
+                $0.writeRepeatingByte(7, count: 200_000)
+            }
+        }
+        pair.serverEvents = []
+        try pair.run()
+        Self.expectTurns(pair.serverEvents, streams.map(\.id))
+    }
+
+    @Test func `Streams take turns on a server's connection`() throws {
+        var pair = try Pair()
+        let streams = try (0..<3).map { _ in try pair.open().id }
+        let responses = streams.compactMap {
+            pair.server.respond($0, Headers([(":status", "200")]))
+        }
+        try pair.run()
+        for response in responses {
+            pair.server.append(to: response, reserving: 200_000) {
+                $0.writeRepeatingByte(7, count: 200_000)
+            }
+        }
+        pair.clientEvents = []
+        try pair.run()
+        Self.expectTurns(pair.clientEvents, streams)
+    }
+
+    /// At no time is a stream ahead of another by more than two frames.
+    private static func expectTurns(_ events: [Event], _ streams: [StreamID]) {
+        var counts = Dictionary(uniqueKeysWithValues: streams.map { ($0, 0) })
+        for event in events {
+            guard case .data(let stream, let slice) = event else { continue }
+            counts[stream, default: 0] += Int(slice.byteCount)
+            let most = counts.values.max() ?? 0
+            let least = counts.values.min() ?? 0
+            #expect(most - least <= 2 * 16384)
+        }
+        #expect(counts.values.allSatisfy { $0 == 200_000 })
+    }
+
     @Test(arguments: [1, 2, 3, 7, 10, 64, Int.max])
     func `A request and its response go over, however the bytes are cut`(cut: Int) throws {
         var pair = try Pair(cut: cut)
@@ -156,7 +199,7 @@ struct SessionTests {
             $0.writeRepeatingByte(1, count: 300_000)
         }
         try pair.run()
-        let step = ConnectionLimits.streamCreditStepByteCount
+        let step = ConnectionLimits.creditStepByteCount
         pair.server.returnStreamCredit(request.id, heldByteCount: 100_000 - step + 1)
         try pair.run()
         #expect(request.unsentByteCount == 200_000)

@@ -99,12 +99,12 @@ final class EngineHarness {
     ) throws {
         var message = RequestEncoder()
         message.append(contacts)
-        try message.bytes.withUnsafeBytes { _ = try decoder.decodeBulkUpsert($0) }
+        let request = try message.bytes.withUnsafeBytes { try decoder.decodeBulkUpsert($0) }
         var blocks = (0..<way.lanes.count).map { _ in RowBlock(plan: way.plan) }
         var contact = NormalizedContact()
         for index in contacts.indices {
             let sequence = window.open()
-            if let error = decoder.normalizeContact(at: index, by: way.rules, into: &contact) {
+            if let error = request.contacts.normalize(at: index, by: way.rules, into: &contact) {
                 blocks[0].refusals.append(.init(sequence: sequence, error: error))
                 continue
             }

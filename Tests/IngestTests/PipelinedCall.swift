@@ -34,12 +34,12 @@ final class PipelinedCall {
     func send(_ contacts: [Contact], ending: ImportState? = nil) throws {
         var message = RequestEncoder()
         message.append(contacts)
-        try message.bytes.withUnsafeBytes { _ = try decoder.decodeBulkUpsert($0) }
+        let request = try message.bytes.withUnsafeBytes { try decoder.decodeBulkUpsert($0) }
         var block = RowBlock(plan: plan)
         var contact = NormalizedContact()
         var lane = lanes.lane(of: plan, keyHash: 0)
         for index in contacts.indices {
-            if let error = decoder.normalizeContact(at: index, by: rules, into: &contact) {
+            if let error = request.contacts.normalize(at: index, by: rules, into: &contact) {
                 block.refusals.append(.init(sequence: next, error: error))
             } else {
                 let hash = KeyHash.of(contact, options.matchBy)

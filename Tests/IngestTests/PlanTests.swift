@@ -36,13 +36,13 @@ import TestSupport
         for identifier in Identifier.allCases {
             for isWhole in [false, true] {
                 let plan = try prepared(
-                    past, ContactUpsert.lookUp(identifier, isWhole: isWhole), "1, '{}'")
+                    past, ContactStatements.lookUp(identifier, isWhole: isWhole), "1, '{}'")
                 expectProbe(plan, identifier)
                 guard isWhole else { continue }
                 #expect(plan.contains("Scan using list_members_pkey"), "\(plan)")
                 #expect(plan.contains("Scan using lists_pkey"), "\(plan)")
             }
-            for statement in [ContactUpsert.lock, ContactUpsert.taken] {
+            for statement in [ContactStatements.lock, ContactStatements.taken] {
                 expectProbe(try prepared(past, statement(identifier), "1, '{}'"), identifier)
             }
         }
@@ -61,7 +61,7 @@ import TestSupport
     @Test(arguments: Past.allCases)
     func aLedgerProbesItsImport(past: Past) throws {
         for (statement, values) in [
-            (LedgerWriter.fence, "'{1}', '{a}', '{1}'"), (LedgerWriter.end, "1, 'a', 1, 1"),
+            (LedgerWriter.fenced, "'{1}', 1, '{a}', '{1}'"), (LedgerWriter.end, "1, 'a', 1, 1"),
         ] {
             let plan = try prepared(past, statement, values)
             #expect(plan.contains("Index Scan using imports_pkey"), "\(plan)")
@@ -79,23 +79,23 @@ import TestSupport
     }
 
     @Test(arguments: Past.allCases)
-    func anUpdateProbesThePrimaryKey(past: Past) throws {
-        for statement in [ContactUpsert.update] + Identifier.settable.map(ContactUpsert.vacate) {
-            let plan = try plan(past) { connection in
-                try connection.execute(
-                    """
-                    INSERT INTO contacts (workspace_id, id, unique_by, email)
-                    SELECT 99999, gen_random_uuid(), 7, 'e' || n FROM generate_series(1, 5000) n;
-                    BEGIN;
-                    INSERT INTO staged SELECT workspace_id, id, unique_by, email, phone,
-                        external_id, name, first_name, last_name, fields, field_kinds, xmin
-                    FROM contacts WHERE workspace_id = 99999
-                    """)
-                return try connection.query("EXPLAIN \(statement)")
-            }
-            #expect(plan.contains("Index Scan using contacts_pkey"), "\(plan)")
+    func anUpdateGoesToThePlaceThatWasSeen(past: Past) throws {
+        let plan = try prepared(past, ContactStatements.update, "'{}', 0")
+        #expect(plan.contains("Tid Scan on contacts c"), "\(plan)")
+        #expect(plan.contains("TID Cond: (ctid = s.place)"), "\(plan)")
+    }
+
+    @Test(arguments: Past.allCases)
+    func anUpdateOfRowsThatMovedProbesThePrimaryKey(past: Past) throws {
+        let vacates = Identifier.settable.map { (ContactStatements.vacate($0), "'{}'") }
+        for (statement, values) in [(ContactStatements.updateMoved, "'{}', 0")] + vacates {
+            let plan = try prepared(past, statement, values)
+            #expect(plan.contains("Tid Scan on contacts c"), "\(plan)")
+            #expect(plan.contains("Index Scan using contacts_pkey on contacts"), "\(plan)")
             #expect(
-                plan.contains("((workspace_id = s.workspace_id) AND (id = s.id))"), "\(plan)")
+                plan.contains(
+                    "((workspace_id = s.workspace_id) AND (id >= s.id) AND (id <= s.id))"),
+                "\(plan)")
         }
     }
 
@@ -114,7 +114,7 @@ import TestSupport
         try Schema.migrate(owner)
         for step in past.rawValue.split(separator: ";") { try owner.execute(String(step)) }
         let connection = try database.connect(settings: ContactUpsert.settings)
-        try connection.execute(ContactUpsert.staging)
+        try connection.execute(RowArray.createType)
         try connection.execute(DryRunUpsert.imagined)
         let result = try explain(connection)
         return (0..<result.rowCount).compactMap { result.text($0, 0) }.joined(separator: "\n")

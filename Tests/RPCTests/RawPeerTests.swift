@@ -158,10 +158,10 @@ struct RawPeerTests {
         let peer = try RawPeer(port: server.port)
         let stream = try peer.open(RawPeer.headers("/test.Echo/Hold"))
         try peer.sendData(RawPeer.envelope([UInt8](repeating: 1, count: 9000)), on: stream)
-        try await eventually { server.options.budget.usedByteCount == 9005 }
+        try await eventually { server.options.budget.heldByteCount == 9005 }
         try peer.sendFrame(RawPeer.FrameType.reset, stream: stream, [0, 0, 0, 8])
         try await eventually { server.log.ends.withLock { $0 } == [.reset(.cancel)] }
-        try await eventually { server.options.budget.usedByteCount == 0 }
+        try await eventually { server.options.budget.heldByteCount == 0 }
         #expect(server.options.counters.openCallCount == 0)
         try await server.stop()
     }
