@@ -95,6 +95,7 @@ final class ContactUpsert: BatchStore {
     private var guess = NewContactsGuess()
     /// The transaction at work was not looked up.
     private var isGuess = false
+    private var guessedRange = 0..<0
     private var isContended = false
     private var parameters = Parameters()
     private var rows: RowArray
@@ -137,11 +138,19 @@ final class ContactUpsert: BatchStore {
         batch.begin(range)
         isGuess = !contended && batch.mayAllBeNew && guess.expectsNew(batch.workspaces)
         try begin.run(batch)
-        if !isGuess { try find(batch, contended: contended) }
+        if !isGuess {
+            try find(batch, contended: contended)
+            batch.turn?.lookedUp(batch, range)
+        }
         let end = try apply(batch, range) { try fetchFields(batch, $0) }
-        // Nothing but a look-up shows whether an identifier was free that is free again.
-        if isGuess, batch.hasTransientIdentifier { throw WrongGuess() }
+        // Nothing but a look-up shows whether an identifier was free that is free in the end.
+        if isGuess, batch.hasUnprovenIdentifier { throw WrongGuess() }
+        // What is written without a look-up proves that all its identifiers were free, so that no
+        // contact that an earlier turn matches had any of them.
+        if !isGuess { try batch.turn?.enterWrite(holdsRows: contended) }
         try write(batch, contended: contended)
+        guessedRange = range.lowerBound..<end
+        if isGuess, range.count > Self.insertLimit { try proveGuess(batch) }
         isContended = contended
         return end
     }
@@ -155,9 +164,17 @@ final class ContactUpsert: BatchStore {
         return true
     }
 
+    /// Tells the turns behind that there was nothing to be looked up.
+    private func proveGuess(_ batch: UpsertBatch) throws {
+        guard let turn = batch.turn else { return }
+        try connection.settle()
+        turn.lookedUp(batch, guessedRange)
+    }
+
     func committed(_ batch: UpsertBatch) {
         let standing = batch.slots.contains { !$0.isNew }
         if isGuess {
+            batch.turn?.lookedUp(batch, guessedRange)
             guess.held(batch.workspaces)
             paths.count(.straight)
         } else {

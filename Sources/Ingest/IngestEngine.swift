@@ -36,18 +36,20 @@ package final class IngestEngine: Sendable {
     /// - Parameters:
     ///   - conninfo: A database with the schema applied.
     ///   - laneCount: How many transactions run at once.
+    ///   - orderedLimit: How many contacts that contend for identifiers go to one transaction.
     ///   - sweepInterval: How often expired events and the like are removed.
     package init(
-        conninfo: String, laneCount: Int, sweepInterval: Duration = .seconds(60), logger: Logger
+        conninfo: String, laneCount: Int, orderedLimit: Int = LaneQueue.transactionContactLimit,
+        sweepInterval: Duration = .seconds(60), logger: Logger
     ) {
         precondition(laneCount > 0, "an engine has lanes")
-        let queues = (0..<laneCount).map { _ in LaneQueue() }
+        let (queues, ordered) = Self.queues(laneCount, orderedLimit)
         let reader = Reader(conninfo: conninfo, logger: logger)
         server = .random(in: .min ... .max)
         self.conninfo = conninfo
         self.logger = logger
         self.queues = queues
-        lanes = LaneSet(queues: queues)
+        lanes = LaneSet(queues: queues, ordered: ordered)
         let monitor = DatabaseMonitor(conninfo: conninfo, lock: server, logger: logger)
         let writer = Reader(conninfo: conninfo, name: "writer", logger: logger)
         let feed = EventFeed(conninfo: conninfo, logger: logger)
@@ -74,6 +76,18 @@ package final class IngestEngine: Sendable {
         threads.append(WorkerThread { sweeper.run() })
         threads.append(WorkerThread { monitor.run() })
         self.threads = threads
+    }
+
+    private static func queues(
+        _ laneCount: Int, _ orderedLimit: Int
+    ) -> ([LaneQueue], [OrderedQueue]) {
+        let doors = LaneDoors(count: laneCount)
+        // One lane keeps the order by itself.
+        let ordered = (0..<(laneCount > 1 ? laneCount : 0)).map { _ in
+            OrderedQueue(doors: doors, contactLimit: orderedLimit)
+        }
+        let queues = (0..<laneCount).map { LaneQueue(lane: $0, doors: doors, shared: ordered) }
+        return (queues, ordered)
     }
 
     /// An engine without a database, to measure what stands before it: the caller serves the queues

@@ -1,8 +1,9 @@
 // A lane: one thread, one connection, one transaction after another.
 //
-// In: blocks from the lane's queue. Out: the outcomes of each block, after the COMMIT of all its
-// contacts. What may be tried again is tried again here, for a bounded time; what the database
-// refuses is cut down by halves until the one contact that it refuses stands alone.
+// In: blocks from the lane's queue and from those that lanes share. Out: the outcomes of each block,
+// after the COMMIT of all its contacts. What may be tried again is tried again here, for a bounded
+// time; what the database refuses is cut down by halves until the one contact that it refuses stands
+// alone.
 
 internal import Contacts
 internal import Logging
@@ -30,6 +31,8 @@ struct Lane {
     private var pace = TransactionPace()
     /// Transactions that were begun for the batch.
     private var attemptCount = 0
+    /// When the last of them was.
+    private var attemptStart = ContinuousClock.now
     private var random = SystemRandomNumberGenerator()
 
     init(queue: LaneQueue, connector: LaneConnector, number: Int, logger: Logger) {
@@ -57,33 +60,37 @@ struct Lane {
     /// Serves the queue until it is closed and empty.
     mutating func run() {
         while let taken = queue.take(atMost: pace.contactLimit) {
-            let start = ContinuousClock.now
-            batch.load(taken)
-            works = Self.works(taken)
-            dropFailed()
+            batch.load(taken.works)
+            works = Self.works(taken.works)
+            batch.turn = nil
+            taken.turn?.load(batch)
+            dropFailed(from: 0)
             sizeLimit = max(1, batch.items.count)
             var done = 0
-            while works.contains(where: { !$0.isDone && $0.failure == nil }) {
+            while isAnyLeft {
                 do throws(IngestFailure) {
                     done = try commit(done..<min(done + sizeLimit, batch.items.count))
                 } catch {
                     giveUp(from: done, error) { _ in true }
                 }
             }
+            taken.turn?.end()
             for work in works { deliver(work) }
-            keepPace(since: start)
+            keepPace()
             batch.release()
         }
         open?.connection.close()
     }
 
+    private var isAnyLeft: Bool { works.contains { !$0.isDone && $0.failure == nil } }
+
     /// What was cut or tried again says nothing of the usual pace.
-    private mutating func keepPace(since start: ContinuousClock.Instant) {
+    private mutating func keepPace() {
         defer { attemptCount = 0 }
         let count = batch.items.count
         guard count > 0, attemptCount == 1 else { return }
         let updates = batch.slots.count { $0.isChanged && !$0.isNew }
-        pace.took(.now - start, for: count, updates: updates)
+        pace.took(.now - attemptStart, for: count, updates: updates)
         queue.transactionByteGoal = batch.loadedByteCount / count * pace.contactLimit
     }
 
@@ -100,10 +107,10 @@ struct Lane {
     }
 
     /// Leaves out what comes behind a block of the same call that got no answer.
-    private mutating func dropFailed() {
-        for index in works.indices {
+    private mutating func dropFailed(from end: Int) {
+        for index in works.indices where !works[index].isDone && works[index].failure == nil {
             guard let failure = works[index].ledger?.failure else { continue }
-            works[index].failure = (works[index].range.lowerBound, failure)
+            works[index].failure = (end, failure)
             batch.drop(index)
         }
     }
@@ -154,6 +161,10 @@ struct Lane {
         var races = 0
         var pause = Duration.milliseconds(50)
         while true {
+            batch.turn?.begin()
+            // What was waited for may have got no answer.
+            dropFailed(from: range.lowerBound)
+            guard isAnyLeft else { return range.upperBound }
             let attempt = attempt(range, contended: races > 0)
             if case .away = attempt {} else { awaySince = nil }
             switch attempt {
@@ -169,7 +180,7 @@ struct Lane {
                     !standing.contains($0.workspace)
                 }
                 guard isAny else { throw .settingsChanged }
-            case .wrongGuess:
+            case .outOfTurn, .wrongGuess:
                 continue
             case .lostRace where races < Self.raceLimit:
                 races += 1
@@ -232,6 +243,8 @@ struct Lane {
         case takenOver([ImportLedger])
         /// Of the workspaces only these stand as they were when their contacts were taken.
         case settingsChanged(standing: Set<Workspace>)
+        /// Earlier batches of the queue have to be waited for.
+        case outOfTurn
         /// Another transaction was faster, or a deadlock was broken: try again at once.
         case lostRace
         /// A contact that was taken to be new is not: try again with a look-up.
@@ -250,6 +263,7 @@ struct Lane {
 
     private mutating func attempt(_ range: Range<Int>, contended: Bool) -> Attempt {
         attemptCount += 1
+        attemptStart = .now
         var isCommitting = false
         do {
             let open = try self.open ?? connector.connect(lane: number)
@@ -271,6 +285,7 @@ struct Lane {
             rollBack()
             switch error {
             case is TooLarge: return .tooLarge
+            case is OutOfTurn: return .outOfTurn
             case is WrongGuess:
                 _ = open?.store.takeGuessBack(batch)
                 return .wrongGuess
@@ -297,7 +312,8 @@ struct Lane {
         // Whatever else the owner's constraints, triggers and functions raise is about a contact,
         // and they may raise anything.
         guard Self.faultsOfTheDatabase.contains(where: { sqlstate.hasPrefix($0) }) else {
-            return .refused
+            // An insert may be refused where a contact that stands would be updated.
+            return open?.store.takeGuessBack(batch) == true ? .wrongGuess : .refused
         }
         // Whatever it is, it may hang on this connection.
         open?.connection.close()
@@ -421,42 +437,5 @@ struct Lane {
             // What is written takes no more part in the rest of the batch.
             batch.drop(index)
         }
-    }
-}
-
-/// A lane's connection and what was prepared on it.
-struct LaneConnection {
-    let connection: Connection
-    let begin: TransactionBegin
-    let store: any BatchStore
-    /// Of the table only.
-    let ledgers: LedgerWriter?
-    let events: EventWriter?
-}
-
-/// How a lane reaches its database.
-struct LaneConnector: Sendable {
-    let conninfo: String
-    let isDryRun: Bool
-    let paths: PathCounters
-
-    func connect(lane: Int) throws(PostgresError) -> LaneConnection {
-        let connection = try Connection(
-            conninfo: conninfo,
-            applicationName: isDryRun ? "contactsd dry run" : "contactsd lane \(lane)",
-            settings: ContactUpsert.settings)
-        // Longer than statement_timeout: the server's word is clearer than our silence.
-        connection.statementDeadline = .seconds(65)
-        try connection.prepare("commit", "COMMIT")
-        let begin = try TransactionBegin(connection)
-        guard !isDryRun else {
-            return LaneConnection(
-                connection: connection, begin: begin, store: try DryRunUpsert(connection, begin),
-                ledgers: nil, events: nil)
-        }
-        return LaneConnection(
-            connection: connection, begin: begin,
-            store: try ContactUpsert(connection, begin, paths),
-            ledgers: try LedgerWriter(connection, lane: lane), events: try EventWriter(connection))
     }
 }

@@ -79,10 +79,21 @@ package enum IngestFailure: Error, Sendable {
     case dryRunLost
 }
 
+/// What a lane takes at once.
+package struct LaneBatch {
+    package let works: [LaneWork]
+    /// Of what came from an ordered queue.
+    var turn: OrderedTurn?
+}
+
 package final class LaneQueue: Sendable {
     private struct State {
         var waiting: Deque<LaneWork> = []
         var isClosed = false
+        /// What has come to the lane itself and what waits for any lane take turns.
+        var isSharedNext = false
+        /// The ordered queue that is looked into first.
+        var nextShared = 0
     }
 
     /// The most that one transaction takes, however fast the database is.
@@ -92,11 +103,23 @@ package final class LaneQueue: Sendable {
     static let blockContactLimit = 1_000
     static let blockByteLimit = 1024 * 1024
 
-    private let condition = ConditionLock(value: false)
+    private let condition: ConditionLock<Bool>
     private let state = NIOLockedValueBox(State())
+    private let doors: LaneDoors
+    private let lane: Int
+    /// What waits for any lane.
+    private let shared: [OrderedQueue]
     private let byteGoal = Atomic<Int>(0)
 
-    package init() {}
+    /// The queue of a lane that takes nothing else.
+    package convenience init() { self.init(lane: 0, doors: LaneDoors(count: 1), shared: []) }
+
+    init(lane: Int, doors: LaneDoors, shared: [OrderedQueue]) {
+        condition = doors[lane]
+        self.doors = doors
+        self.lane = lane
+        self.shared = shared
+    }
 
     /// The bytes of a transaction as large as it should be; 0 while that is not known.
     var transactionByteGoal: Int {
@@ -126,19 +149,37 @@ package final class LaneQueue: Sendable {
     ///
     /// Blocks of one workspace that match by different identifiers go to different transactions:
     /// within one, an identifier is looked up once.
-    package func take(
-        atMost contactLimit: Int = transactionContactLimit
-    ) -> [LaneWork]? {
-        condition.lock(whenValue: true)
-        let (taken, goesOn) = state.withLockedValue { state in
-            let taken = Self.takeTransaction(from: &state.waiting, contactLimit)
-            return (taken, !state.waiting.isEmpty || state.isClosed)
+    package func take(atMost contactLimit: Int = transactionContactLimit) -> LaneBatch? {
+        while true {
+            condition.lock(whenValue: true)
+            doors.setFree(lane, true)
+            let (taken, isClosed) = state.withLockedValue { (look(&$0, contactLimit), $0.isClosed) }
+            if taken != nil || isClosed { doors.setFree(lane, false) }
+            condition.unlock(withValue: taken != nil || isClosed)
+            if taken != nil, shared.contains(where: \.isReady) { doors.wakeFreeLane() }
+            if taken != nil || isClosed { return taken }
         }
-        condition.unlock(withValue: goesOn)
-        return taken.isEmpty ? nil : taken
     }
 
-    private static func takeTransaction(
+    /// Once closed, what is left in the ordered queues and may not begin yet is taken by the lanes
+    /// that it waits for.
+    private func look(_ state: inout State, _ contactLimit: Int) -> LaneBatch? {
+        let isOwnNext = !state.isSharedNext && !state.waiting.isEmpty
+        if !isOwnNext {
+            for place in shared.indices {
+                let next = (state.nextShared + place) % shared.count
+                guard let taken = shared[next].take(atMost: contactLimit) else { continue }
+                state.nextShared = (next + 1) % shared.count
+                state.isSharedNext = false
+                return taken
+            }
+        }
+        guard !state.waiting.isEmpty else { return nil }
+        state.isSharedNext = true
+        return LaneBatch(works: Self.takeTransaction(from: &state.waiting, contactLimit))
+    }
+
+    static func takeTransaction(
         from waiting: inout Deque<LaneWork>, _ contactLimit: Int
     ) -> [LaneWork] {
         var taken: [LaneWork] = []

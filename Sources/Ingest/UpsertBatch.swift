@@ -92,6 +92,9 @@ final class UpsertBatch {
     private var tracksIDs = false
     /// The bytes of the rows that came.
     private(set) var loadedByteCount = 0
+    /// Of a batch from an ordered queue, with what its contacts mention.
+    var turn: OrderedTurn?
+    var turnMentions = Footprint()
     /// The transaction has one item and cannot be made smaller.
     private(set) var isSingle = false
     /// Whether the lists and the age of contacts have to be looked up with them.
@@ -257,9 +260,10 @@ final class UpsertBatch {
         if tracksIDs { slotsByID[id] = slot }
     }
 
-    /// Whether a contact took an identifier and gave it up again.
-    var hasTransientIdentifier: Bool {
-        tracksIDs && order.contains { identifiers.wasTakenForATime($0) }
+    /// Whether an identifier that contacts mention belongs to none of them in the end: they gave it
+    /// up again, or failed. No index of the table then shows whether it was free.
+    var hasUnprovenIdentifier: Bool {
+        tracksIDs && order.contains { identifiers[owner: $0] < 0 }
     }
 
     /// The slots in the order of their identifiers, each once.

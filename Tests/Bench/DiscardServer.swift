@@ -43,7 +43,7 @@ struct DiscardServerCommand: ParsableCommand {
 
     private static func serve(_ queue: LaneQueue) {
         while let taken = queue.take() {
-            for work in taken { work.deliver(BlockOutcome(creating: work.block)) }
+            for work in taken.works { work.deliver(BlockOutcome(creating: work.block)) }
         }
     }
 

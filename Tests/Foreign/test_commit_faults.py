@@ -261,8 +261,8 @@ def import_until_done(server, workspace, sent, fates):
 
 
 @pytest.mark.parametrize("seed", [1, 3])
-@pytest.mark.parametrize("lanes", [1, 3])
-def test_an_import_through_broken_commits_is_as_one_undisturbed(cluster, lanes, seed):
+@pytest.mark.parametrize("lanes, unique", [(1, "email"), (3, "email"), (3, "email,phone")])
+def test_an_import_through_broken_commits_is_as_one_undisturbed(cluster, lanes, unique, seed):
     chance = random.Random(seed)
     sent = [contact(str(n), f"k{chance.randrange(KEYS)}") for n in range(1, COUNT + 1)]
     faults = [Fate.LOST, Fate.ANSWER_LOST, Fate.KILLED] * 2
@@ -271,7 +271,7 @@ def test_an_import_through_broken_commits_is_as_one_undisturbed(cluster, lanes, 
     found = []
     with proxied(cluster, lanes) as server:
         for plan in ([], fates):
-            workspace = server.create_workspace()
+            workspace = server.create_workspace(unique)
             server.proxy.struck.clear()
             import_until_done(server, workspace, sent, iter(plan))
             by_contact = {}

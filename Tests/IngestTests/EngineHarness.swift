@@ -16,12 +16,17 @@ final class EngineHarness {
     private let decoder = RequestDecoder()
     private var ids = ContactIDGenerator()
 
-    init(lanes: Int = 2, sweepInterval: Duration = .seconds(60)) throws {
+    /// - Parameter orderedLimit: Contacts of a transaction, where they contend for identifiers.
+    init(
+        lanes: Int = 2, orderedLimit: Int = LaneQueue.transactionContactLimit,
+        sweepInterval: Duration = .seconds(60)
+    ) throws {
         database = try TestDatabase.create()
         connection = try database.connect()
         try Schema.migrate(connection)
         engine = IngestEngine(
-            conninfo: database.conninfo, laneCount: lanes, sweepInterval: sweepInterval,
+            conninfo: database.conninfo, laneCount: lanes, orderedLimit: orderedLimit,
+            sweepInterval: sweepInterval,
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 

@@ -81,7 +81,7 @@ struct ContactModel {
     init(unique: UniqueIdentifiers) { self.unique = unique }
 
     mutating func apply(_ contact: Contact, _ options: UpsertOptions) -> Expected {
-        let key = options.matchBy.textField ?? .email
+        guard let key = options.matchBy.textField else { return applyByID(contact, options) }
         let incoming: [String?] = [
             contact.email, contact.phone, contact.externalID, contact.name, contact.firstName,
             contact.lastName,
@@ -107,6 +107,25 @@ struct ContactModel {
         if options.existence == .createOnly {
             return .failed(.alreadyExists, key.wireName, conflicting: found)
         }
+        return update(found, incoming, contact, options)
+    }
+
+    private mutating func applyByID(_ contact: Contact, _ options: UpsertOptions) -> Expected {
+        guard let id = contact.id else { return .failed(.keyMissing, "id", conflicting: nil) }
+        if contact.email == "no email" { return .failed(.emailInvalid, "email", conflicting: nil) }
+        guard let found = contacts.firstIndex(where: { $0.realID == id }) else {
+            return .failed(.notFound, "id", conflicting: nil)
+        }
+        let incoming: [String?] = [
+            contact.email, contact.phone, contact.externalID, contact.name, contact.firstName,
+            contact.lastName,
+        ]
+        return update(found, incoming, contact, options)
+    }
+
+    private mutating func update(
+        _ found: Int, _ incoming: [String?], _ contact: Contact, _ options: UpsertOptions
+    ) -> Expected {
         let old = contacts[found]
         let new = Self.merged(old, incoming, contact.fields, options.writeMode)
         if new.texts == old.texts && new.fields == old.fields { return .stored(.unchanged, found) }

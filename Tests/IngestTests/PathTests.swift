@@ -88,6 +88,35 @@ import TestSupport
         #expect(results.first?.error?.reasonText == Reason.identifierTaken.rawValue)
     }
 
+    /// A contact that fails for another of its transaction leaves nothing in any index.
+    @Test func whatFailsWithinATransactionIsLookedUp() throws {
+        let unique = try harness.workspace([.email, .phone])
+        let phone = "+4915112345678"
+        let stands = try harness.upsert([Contact(email: "stands@example.com")], in: unique)
+        _ = try harness.upsert([Contact(email: "x@example.com")], in: unique)
+        var options = UpsertOptions()
+        options.existence = .createOnly
+        let results = try harness.upsert(
+            [
+                Contact(email: "y@example.com", phone: phone),
+                Contact(email: "stands@example.com", phone: phone),
+            ], options, in: unique)
+        #expect(results.map(\.status) == [.created, .failed])
+        #expect(results.last?.error?.reason == .alreadyExists)
+        #expect(results.last?.error?.conflictingID == stands[0].id)
+    }
+
+    @Test func whatIsRefusedAsNewIsLookedUp() throws {
+        _ = try harness.upsert(
+            [Contact(email: "stands@example.com", phone: "+4915112345678")], in: workspace)
+        try harness.connection.execute(
+            "ALTER TABLE contacts ADD CHECK (email <> 'stands@example.com' OR phone IS NOT NULL)")
+        _ = try harness.upsert(contacts(0..<1), in: workspace)
+        let results = try harness.upsert(
+            [Contact(email: "stands@example.com", name: "n")], in: workspace)
+        #expect(results.map(\.status) == [.updated])
+    }
+
     @Test func contactsThatStandAsTheyComeAreComparedOnly() throws {
         _ = try harness.upsert(contacts(0..<300), in: workspace)
         let places = "SELECT string_agg(ctid::text || xmin, ',' ORDER BY id) FROM contacts"
