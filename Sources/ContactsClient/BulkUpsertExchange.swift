@@ -51,10 +51,13 @@ final class BulkUpsertExchange: ClientCallHandler {
     }
 
     private func receive(_ message: ReceivedMessage) {
-        let answer = message.bytes.withUnsafeReadableBytes { try? decoder.bulkUpsert($0) }
+        var results: [ContactResult] = []
+        let answer = message.bytes.withUnsafeReadableBytes {
+            try? decoder.bulkUpsert($0, appendingTo: &results)
+        }
         switch answer {
         case .started(let started): state.change { $0.started = started }
-        case .results(let results, _):
+        case .results:
             if !results.isEmpty { state.change { $0.batches.append(results) } }
         case .summary(let summary): state.change { $0.summary = summary }
         case nil: call?.cancel()
