@@ -19,6 +19,61 @@ package struct ContactID: Sendable, Hashable {
 
     init?(utf8: UnsafeBufferPointer<UInt8>) {
         guard utf8.count == Self.textByteCount else { return nil }
+        guard let id = ContactID(lowerCase: UnsafeRawBufferPointer(utf8)) ?? ContactID(digits: utf8)
+        else { return nil }
+        self = id
+    }
+
+    /// Reads the text form as `write` has it, eight digits at a time; `nil` for any other text.
+    ///
+    /// - Parameter text: 36 bytes.
+    @inline(__always)
+    init?(lowerCase text: UnsafeRawBufferPointer) {
+        let hyphen = UInt8(ascii: "-")
+        guard text[8] == hyphen, text[13] == hyphen, text[18] == hyphen, text[23] == hyphen
+        else { return nil }
+        let digits = (
+            Self.word(text, 0), Self.word(text, 9, 14), Self.word(text, 19, 24),
+            Self.word(text, 28)
+        )
+        let high = Self.bits(digits.0) << 32 | Self.bits(digits.1)
+        let low = Self.bits(digits.2) << 32 | Self.bits(digits.3)
+        // What is no digit gives other bits, whose digits are not what was read.
+        guard Self.hexadecimal(high >> 32) == digits.0,
+            Self.hexadecimal(high & 0xFFFF_FFFF) == digits.1,
+            Self.hexadecimal(low >> 32) == digits.2,
+            Self.hexadecimal(low & 0xFFFF_FFFF) == digits.3
+        else { return nil }
+        self.init(high: high, low: low)
+    }
+
+    @inline(__always)
+    private static func word(_ text: UnsafeRawBufferPointer, _ offset: Int) -> UInt64 {
+        UInt64(bigEndian: text.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+    }
+
+    /// Four characters from one place and four from another.
+    @inline(__always)
+    private static func word(
+        _ text: UnsafeRawBufferPointer, _ first: Int, _ second: Int
+    ) -> UInt64 {
+        let first = UInt32(bigEndian: text.loadUnaligned(fromByteOffset: first, as: UInt32.self))
+        let second = UInt32(bigEndian: text.loadUnaligned(fromByteOffset: second, as: UInt32.self))
+        return UInt64(first) << 32 | UInt64(second)
+    }
+
+    /// The 32 bits of eight digits; the inverse of `hexadecimal`. Always below 2^32.
+    @inline(__always)
+    private static func bits(_ digits: UInt64) -> UInt64 {
+        let letters = digits >> 6 & 0x0101_0101_0101_0101
+        var nibbles = (digits & 0x0F0F_0F0F_0F0F_0F0F) + letters * 9
+        nibbles = (nibbles | nibbles >> 4) & 0x00FF_00FF_00FF_00FF
+        nibbles = (nibbles | nibbles >> 8) & 0x0000_FFFF_0000_FFFF
+        return (nibbles | nibbles >> 16) & 0xFFFF_FFFF
+    }
+
+    /// Digits of either case, one at a time.
+    private init?(digits utf8: UnsafeBufferPointer<UInt8>) {
         var words: (UInt64, UInt64) = (0, 0)
         var digitCount = 0
         for (index, byte) in utf8.enumerated() {
@@ -76,6 +131,7 @@ package struct ContactID: Sendable, Hashable {
     }
 
     /// The eight digits of 32 bits, the first one in the highest byte.
+    @inline(__always)
     private static func hexadecimal(_ bits: UInt64) -> UInt64 {
         // A byte for each nibble; the digits over 9 are 39 characters further than the others.
         var nibbles = (bits << 16 | bits) & 0x0000_FFFF_0000_FFFF

@@ -72,24 +72,49 @@ public struct ContactError: Error, Sendable, Equatable {
 
 /// The answer for one contact.
 public struct ContactResult: Sendable, Equatable {
+    /// Few results have an error; a reference keeps the others small.
+    private final class Failure: Sendable {
+        let error: ContactError
+
+        init(_ error: ContactError) { self.error = error }
+    }
+
     /// The contact's number in the import, from 1.
     public var sequence: UInt64
+    /// The id in 16 bytes, so that a result without an error owns no memory.
+    package var contactID: ContactID?
     /// What became of it.
     public var status: UpsertStatus
+    private var failure: Failure?
     /// The contact's id, a UUID in lower case; empty when it failed.
     public var id: String { contactID?.description ?? "" }
     /// Why it failed, when it did.
-    public var error: ContactError?
-    /// The id in 16 bytes, so that a result without an error owns no memory.
-    package var contactID: ContactID?
+    public var error: ContactError? {
+        get { failure?.error }
+        set { failure = newValue.map { Failure($0) } }
+    }
 
     package init(
         sequence: UInt64, status: UpsertStatus, contactID: ContactID?, error: ContactError? = nil
     ) {
         self.sequence = sequence
-        self.status = status
         self.contactID = contactID
-        self.error = error
+        self.status = status
+        failure = error.map { Failure($0) }
+    }
+
+    /// A result of a contact that did not fail.
+    @inline(__always)
+    init(sequence: UInt64, status: UpsertStatus, id: ContactID?) {
+        self.sequence = sequence
+        contactID = id
+        self.status = status
+        failure = nil
+    }
+
+    public static func == (one: ContactResult, other: ContactResult) -> Bool {
+        one.sequence == other.sequence && one.status == other.status
+            && one.contactID == other.contactID && one.error == other.error
     }
 
     /// Makes a result; an `id` that is no UUID is left empty.

@@ -8,7 +8,8 @@ internal import CProtobufC
 /// One message of the response side of a bulk upsert.
 package enum BulkUpsertAnswer: Sendable {
     case started(UpsertStarted)
-    case results([ContactResult], committedThrough: UInt64)
+    /// The results themselves went to where the caller said.
+    case results(committedThrough: UInt64)
     case summary(UpsertSummary)
 }
 
@@ -17,25 +18,54 @@ package final class ResponseDecoder {
 
     package init() {}
 
+    /// One message; its results are appended to `results`.
     package func bulkUpsert(
-        _ bytes: UnsafeRawBufferPointer
+        _ bytes: UnsafeRawBufferPointer, appendingTo results: inout [ContactResult]
     ) throws(DecodeError) -> BulkUpsertAnswer {
+        if let answer = plainResults(bytes, &results) { return answer }
         let response = try unpack(bytes, contacts__v1__bulk_upsert_response__unpack).pointee
         switch response.response_case {
         case CONTACTS__V1__BULK_UPSERT_RESPONSE__RESPONSE_STARTED:
             guard let started = response.started?.pointee else { throw .malformed }
             return .started(Self.started(started))
         case CONTACTS__V1__BULK_UPSERT_RESPONSE__RESPONSE_RESULTS:
-            guard let results = response.results?.pointee else { throw .malformed }
-            return .results(
-                try Self.results(results.results, results.n_results),
-                committedThrough: results.committed_through)
+            guard let message = response.results?.pointee else { throw .malformed }
+            results += try Self.results(message.results, message.n_results)
+            return .results(committedThrough: message.committed_through)
         case CONTACTS__V1__BULK_UPSERT_RESPONSE__RESPONSE_SUMMARY:
             guard let summary = response.summary?.pointee else { throw .malformed }
             return .summary(Self.summary(summary))
         default:
             throw .malformed
         }
+    }
+
+    /// Results as the server writes them; `nil`, and nothing appended, for what is written in any
+    /// other way.
+    private func plainResults(
+        _ bytes: UnsafeRawBufferPointer, _ results: inout [ContactResult]
+    ) -> BulkUpsertAnswer? {
+        guard var reader = ResultReader(bytes) else { return nil }
+        let before = results.count
+        results.makeRoom(for: bytes.count / ResultReader.usualByteCount + 1)
+        while let entry = reader.next() {
+            switch entry {
+            case .result(let result):
+                results.append(result)
+                continue
+            case .message(let bytes):
+                if let message = try? unpack(bytes, contacts__v1__contact_result__unpack),
+                    let result = try? Self.result(message.pointee)
+                {
+                    results.append(result)
+                    continue
+                }
+            case .foreign: break
+            }
+            results.removeSubrange(before...)
+            return nil
+        }
+        return .results(committedThrough: reader.committedThrough)
     }
 
     package func upsertContacts(
@@ -76,16 +106,21 @@ extension ResponseDecoder {
         var results: [ContactResult] = []
         results.reserveCapacity(count)
         for pointer in UnsafeBufferPointer(start: start, count: count) {
-            guard let result = pointer?.pointee,
-                let status = UpsertStatus(rawValue: UInt8(clamping: result.status.rawValue))
-            else { throw .malformed }
-            results.append(
-                ContactResult(
-                    sequence: result.sequence, status: status,
-                    contactID: ContactID(utf8: result.id.buffer),
-                    error: result.error.map { error($0.pointee) }))
+            guard let message = pointer?.pointee else { throw .malformed }
+            results.append(try result(message))
         }
         return results
+    }
+
+    private static func result(
+        _ message: Contacts__V1__ContactResult
+    ) throws(DecodeError) -> ContactResult {
+        guard let status = UpsertStatus(rawValue: UInt8(clamping: message.status.rawValue))
+        else { throw .malformed }
+        return ContactResult(
+            sequence: message.sequence, status: status,
+            contactID: ContactID(utf8: message.id.buffer),
+            error: message.error.map { error($0.pointee) })
     }
 
     private static func error(_ error: Contacts__V1__ContactError) -> ContactError {
@@ -180,6 +215,13 @@ extension ResponseDecoder {
     ) -> Timestamp {
         Timestamp(
             seconds: message?.pointee.seconds ?? 0, nanoseconds: message?.pointee.nanos ?? 0)
+    }
+}
+
+extension [ContactResult] {
+    /// Room for more. Twice as much at least, or appending little by little would copy all each time.
+    fileprivate mutating func makeRoom(for more: Int) {
+        if count + more > capacity { reserveCapacity(Swift.max(count + more, 2 * capacity)) }
     }
 }
 

@@ -4,7 +4,6 @@
 // is in `BulkUpsertExchange`, on the event loop.
 
 public import Contacts
-internal import DequeModule
 internal import NIOCore
 internal import RPC
 
@@ -52,15 +51,16 @@ public final class BulkUpsertStream: Sendable {
     /// - Throws: `ClientError` once the call has ended.
     public func send(_ message: RequestEncoder) async throws {
         let bytes = message.bytes
-        try await waiting { fields -> Result<Void, ClientError>? in
-            if let end = fields.end { return .failure(end ?? .endedEarly) }
-            if fields.isFinished { return .failure(.sentAfterFinish) }
-            guard fields.unsentByteCount < UpsertState.unsentByteLimit else { return nil }
-            fields.unsentByteCount += bytes.count
-            return .success(())
-        }
+        // Waiting costs more than all the rest: most messages find room.
+        let isAsked =
+            if !Task.isCancelled, let put = state.attempt({ $0.put(bytes) }) {
+                try put.get()
+            } else {
+                try await waiting { $0.put(bytes) }
+            }
+        guard isAsked else { return }
         let exchange = exchange
-        eventLoop.execute { exchange.value.send(bytes) }
+        eventLoop.execute { exchange.value.fetch() }
     }
 
     /// Says that no more contacts come. The server answers what it has and ends the call.
@@ -104,12 +104,14 @@ public final class BulkUpsertStream: Sendable {
     }
 
     private func nextBatch() async throws -> [ContactResult]? {
-        let batch = try await waiting { fields -> Result<[ContactResult]?, ClientError>? in
-            if let batch = fields.batches.popFirst() { return .success(batch) }
-            return fields.end.map { $0.map { .failure($0) } ?? .success(nil) }
-        }
-        let exchange = exchange
-        if batch != nil, state.takesMore {
+        let (batch, resumes) =
+            if !Task.isCancelled, let taken = state.attempt({ $0.take() }) {
+                try taken.get()
+            } else {
+                try await waiting { $0.take() }
+            }
+        if resumes {
+            let exchange = exchange
             eventLoop.execute { exchange.value.pull() }
         }
         return batch
@@ -126,15 +128,5 @@ public final class BulkUpsertStream: Sendable {
         } onCancel: {
             eventLoop.execute { exchange.value.cancel() }
         }
-    }
-}
-
-extension ClientError {
-    fileprivate static var sentAfterFinish: ClientError {
-        ClientError(RPCStatus(.failedPrecondition, "contacts are sent after finish()"))
-    }
-
-    fileprivate static var endedEarly: ClientError {
-        .unavailable("the server ended the call before everything was sent")
     }
 }

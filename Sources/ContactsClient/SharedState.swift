@@ -20,18 +20,19 @@ final class SharedState<Fields: Sendable>: Sendable {
         guarded = Mutex(Guarded(fields: fields))
     }
 
-    /// Looks at the fields.
-    func read<Value: Sendable>(_ body: (borrowing Fields) -> Value) -> Value {
-        guarded.withLock { body($0.fields) }
-    }
-
     /// Changes the fields and resumes the tasks that can go on.
-    func change(_ body: (inout Fields) -> Void) {
-        let resumed = guarded.withLock { guarded in
-            body(&guarded.fields)
-            return Self.satisfied(&guarded)
+    func change<Value: Sendable>(_ body: (inout Fields) -> Value) -> Value {
+        let (value, resumed) = guarded.withLock { guarded in
+            (body(&guarded.fields), Self.satisfied(&guarded))
         }
         for resume in resumed { resume() }
+        return value
+    }
+
+    /// What a task would wait for, if it is there. It may change the fields in what no other task
+    /// waits for.
+    func attempt<Value: Sendable>(_ body: (inout Fields) -> Value?) -> Value? {
+        guarded.withLock { body(&$0.fields) }
     }
 
     private static func satisfied(_ guarded: inout Guarded) -> [@Sendable () -> Void] {
@@ -49,7 +50,7 @@ final class SharedState<Fields: Sendable>: Sendable {
         return resumed
     }
 
-    /// Waits until an attempt gives a value. Attempts may change the fields.
+    /// Waits until an attempt gives a value.
     func wait<Value: Sendable>(
         _ attempt: @escaping @Sendable (inout Fields) -> Value?
     ) async -> Value {

@@ -49,7 +49,12 @@ package final class LoadRun: Sendable {
         var sent = 0
         var bytes = 0
         var lag = Duration.zero
-        var failure: String?
+
+        mutating func add(_ other: Shared) {
+            sent += other.sent
+            bytes += other.bytes
+            lag = max(lag, other.lag)
+        }
     }
 
     private let options: LoadOptions
@@ -145,6 +150,8 @@ package final class LoadRun: Sendable {
         _ stream: BulkUpsertStream, _ index: Int, _ messages: [RequestEncoder],
         _ start: ContinuousClock.Instant, _ times: StreamTimes
     ) async throws {
+        var sent = Shared()
+        defer { shared.withLock { $0.add(sent) } }
         let interval = options.rate.map { Duration.seconds(Double(options.chunk) / $0) }
         for number in stride(from: index, to: options.messages, by: options.streams) {
             if wasStopped { return }
@@ -162,11 +169,7 @@ package final class LoadRun: Sendable {
             }
             times.state.withLock { $0.sent(message.count, at: time) }
             try await stream.send(message)
-            shared.withLock { shared in
-                shared.sent += message.count
-                shared.bytes += message.byteCount
-                shared.lag = max(shared.lag, lag)
-            }
+            sent.add(Shared(sent: message.count, bytes: message.byteCount, lag: lag))
         }
     }
 }

@@ -58,6 +58,20 @@ package final class ClientCall {
         }
     }
 
+    /// Sends messages that have their prefixes already.
+    ///
+    /// - Parameter envelopes: They are moved out of it; it may get other memory, and no bytes.
+    package func send(envelopes: inout ByteBuffer) {
+        guard state.canSend, envelopes.readableBytes > 0 else { return }
+        session.append(to: outbound, reserving: 0) { buffer in
+            if buffer.readableBytes == 0 {
+                swap(&buffer, &envelopes)
+            } else {
+                buffer.writeBuffer(&envelopes)
+            }
+        }
+    }
+
     /// Bytes sent that flow control or the socket holds back. Stop sending above a bound of your
     /// own that is over the low-water mark; `writable` tells when to go on.
     package var unsentByteCount: Int { outbound.unsentByteCount }

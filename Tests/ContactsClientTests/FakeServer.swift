@@ -21,6 +21,8 @@ enum FakeAnswer: Sendable {
 /// What a test can see of the server.
 final class FakeLog: Sendable {
     let requests = Mutex<[String: [UInt8]]>([:])
+    /// Messages that came.
+    let requestCounts = Mutex<[String: Int]>([:])
     let sentMessageCount = Atomic<Int>(0)
     let ends = Mutex<[CallEnd]>([])
 }
@@ -72,6 +74,7 @@ private final class FakeHandler: CallHandler {
         while let message = call.nextMessage() {
             let bytes = Array(message.bytes.readableBytesView)
             log.requests.withLock { $0[call.head.path] = bytes }
+            log.requestCounts.withLock { $0[call.head.path, default: 0] += 1 }
             call.returnCredit(message.creditByteCount)
         }
         if call.isRequestComplete { send(call) }
