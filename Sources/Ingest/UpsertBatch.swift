@@ -3,6 +3,10 @@
 // In: blocks of rows, and the rows of the contacts that stand in the database. Out: the status of
 // each contact, and what has to be written so that the table is as if each had been applied alone
 // (BatchApply.swift). One lane's thread; all memory is kept from transaction to transaction.
+//
+// What is touched for each contact is not checked for exclusive access at run time: a dozen checks
+// would cost a contact that stands as much as all that is done for it. No access here spans a call
+// that comes back to the same property.
 
 internal import Contacts
 
@@ -28,7 +32,8 @@ final class UpsertBatch {
     /// A contact as it stands after the items applied so far.
     struct Slot {
         /// The row in the work memory.
-        var row: Int
+        private(set) var row: Int
+        private(set) var byteCount: Int
         /// The row that stands in the database; that of a new contact when it is made.
         let firstRow: Int
         let workspace: Workspace
@@ -44,6 +49,20 @@ final class UpsertBatch {
         var movedIdentifiers: UInt8 = 0
         /// The custom fields are too large to be looked up with the others.
         var lacksFields = false
+
+        init(row: Int, byteCount: Int, workspace: Workspace, version: UInt32, isNew: Bool) {
+            self.row = row
+            self.byteCount = byteCount
+            firstRow = row
+            self.workspace = workspace
+            self.version = version
+            self.isNew = isNew
+        }
+
+        mutating func replaceRow(_ row: Int, byteCount: Int) {
+            self.row = row
+            self.byteCount = byteCount
+        }
     }
 
     struct Outcome {
@@ -64,32 +83,32 @@ final class UpsertBatch {
     static let noID = ContactID(high: 0, low: 0)
 
     let memory = WorkMemory()
-    var identifiers = IdentifierTable()
-    private(set) var items: [Item] = []
-    private(set) var plans: [WritePlan] = []
-    var slots: [Slot] = []
+    @exclusivity(unchecked) var identifiers = IdentifierTable()
+    @exclusivity(unchecked) private(set) var items: [Item] = []
+    @exclusivity(unchecked) private(set) var plans: [WritePlan] = []
+    @exclusivity(unchecked) var slots: [Slot] = []
     /// Identifiers in the order in which they are looked up and written.
-    private(set) var order: [Int32] = []
-    var outcomes: [Outcome] = []
+    @exclusivity(unchecked) private(set) var order: [Int32] = []
+    @exclusivity(unchecked) var outcomes: [Outcome] = []
     var errors: [Int: ContactError] = [:]
     /// Of contacts that an earlier call of their import decided, those that had failed.
     var replayedErrors: [Int: ContactError] = [:]
-    var events: [Event] = []
+    @exclusivity(unchecked) var events: [Event] = []
     /// Of each workspace, the lists that the transaction's contacts join.
     private(set) var mentionedLists: [Int32: Set<Int64>] = [:]
     /// Those of them that exist.
-    var knownLists: [Int32: Set<Int64>] = [:]
-    var scratch = MergeScratch()
+    @exclusivity(unchecked) var knownLists: [Int32: Set<Int64>] = [:]
+    @exclusivity(unchecked) var scratch = MergeScratch()
     /// Memberships that the items applied so far add.
-    var joinedCount = 0
+    @exclusivity(unchecked) var joinedCount = 0
     private var planListsAreMentioned: [Bool] = []
     /// Items that the database itself refused.
-    var rejected: Set<Int> = []
-    private var droppedWorks: [Bool] = []
+    @exclusivity(unchecked) var rejected: Set<Int> = []
+    @exclusivity(unchecked) private var droppedWorks: [Bool] = []
     /// The plan of each block.
     private var worksPlans: [Int] = []
-    private var slotsByID: [ContactID: Int32] = [:]
-    private var tracksIDs = false
+    @exclusivity(unchecked) private var slotsByID: [ContactID: Int32] = [:]
+    @exclusivity(unchecked) private var tracksIDs = false
     /// The bytes of the rows that came.
     private(set) var loadedByteCount = 0
     /// Of a batch from an ordered queue, with what its contacts mention.
@@ -242,20 +261,22 @@ final class UpsertBatch {
         !item.isReplay && (item.mentions(RowBlock.listsBit) || !plan.lists.isEmpty)
     }
 
-    /// Adds a contact that stands in the database, found by one of its identifiers.
+    /// Whether the contact of an identifier was found by another one already.
     ///
-    /// - Parameter make: Writes the contact's row to the work memory and gives its slot.
     /// - Throws: When another look-up of the transaction saw another version of the contact.
-    func addExisting(
-        owning entry: Int32, id: ContactID, version: UInt32, make: () -> Slot
-    ) throws(LostRace) {
-        if tracksIDs, let slot = slotsByID[id] {
-            guard slots[Int(slot)].version == version else { throw LostRace() }
-            identifiers.find(entry, owner: slot)
-            return
-        }
+    func finds(
+        _ id: ContactID, version: UInt32, owning entry: Int32
+    ) throws(LostRace) -> Bool {
+        guard tracksIDs, let slot = slotsByID[id] else { return false }
+        guard slots[Int(slot)].version == version else { throw LostRace() }
+        identifiers.find(entry, owner: slot)
+        return true
+    }
+
+    /// Adds a contact that stands in the database, found by one of its identifiers.
+    func addExisting(_ found: Slot, id: ContactID, owning entry: Int32) {
         let slot = Int32(slots.count)
-        slots.append(make())
+        slots.append(found)
         identifiers.find(entry, owner: slot)
         if tracksIDs { slotsByID[id] = slot }
     }
@@ -291,10 +312,15 @@ final class UpsertBatch {
                 columns[7] =
                     kinds == nil
                     ? .null : ColumnBytes(start: kindBytes.baseAddress, count: kindBytes.count)
-                slots[Int(slot)].row = write(view, columns)
+                rewrite(slot, write(view, columns))
             }
         }
         slots[Int(slot)].lacksFields = false
+    }
+
+    /// Gives a slot the row that was written last.
+    func rewrite(_ slot: Int32, _ row: Int) {
+        slots[Int(slot)].replaceRow(row, byteCount: memory.count - row)
     }
 
     /// Writes a row with the fixed part of one and the columns given.
