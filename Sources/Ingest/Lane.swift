@@ -89,8 +89,9 @@ struct Lane {
         defer { attemptCount = 0 }
         let count = batch.items.count
         guard count > 0, attemptCount == 1 else { return }
-        let updates = batch.slots.count { $0.isChanged && !$0.isNew }
-        pace.took(.now - attemptStart, for: count, updates: updates)
+        pace.took(.now - attemptStart, for: count)
+        let (updates, pages) = batch.updates
+        pace.wrote(updates, onto: pages, of: count)
         queue.transactionByteGoal = batch.loadedByteCount / count * pace.contactLimit
     }
 

@@ -1,8 +1,16 @@
-// How many contacts a lane takes at once, so that a transaction lasts about as long as it should.
+// How many contacts a lane takes at once.
 //
-// In: how long transactions took. Out: the most contacts for the next, and how many bytes should
-// wait meanwhile. A value of one lane. Fewer at once would cost throughput: every transaction has
-// its fsync and its round trips. More would only make everybody wait longer for an answer.
+// In: what became of transactions. Out: the most contacts for the next. A value of one lane.
+//
+// A transaction should last about as long as it should be waited for: fewer contacts at once would
+// cost throughput, since every transaction has its fsync and its round trips, and more would only
+// make everybody wait longer for an answer.
+//
+// While contacts change what stands there is another bound. Rows that were written together stand
+// together, so a large transaction often changes many rows of a page, whose new versions do not fit
+// in; PostgreSQL then writes them elsewhere, and every index again. If it is small enough they fit,
+// and the next transaction finds the room that the old versions leave
+// (src/backend/access/heap/README.HOT).
 
 struct TransactionPace {
     /// What a transaction should take under full load. Whoever comes to a busy lane waits for the
@@ -10,25 +18,24 @@ struct TransactionPace {
     private static let goal = Duration.milliseconds(50)
     /// Fewer would save little time: most of it would go to the fsync and the round trips.
     private static let smallest = 2_000
-
-    /// While most contacts change what stands. Those that were written together stand together, so
-    /// a large transaction would change most rows of a page at once, and their new versions would
-    /// not fit in: PostgreSQL would write every index again. Of a small one they do, and the next
-    /// one finds the room that the old versions leave (src/backend/access/heap/README.HOT).
-    private static let limitOfUpdates = 400
+    /// The same while small transactions spare the indexes.
+    private static let smallestOfUpdates = 400
+    /// New versions of one transaction that a page has room for: the table's fillfactor leaves four
+    /// or five rows.
+    private static let fittingUpdatesPerPage = 3.0
+    /// Where smaller transactions do not spread over more pages, they are tried again after as many.
+    private static let retryInterval = 100
 
     /// For the next transaction.
-    var contactLimit: Int { updateShare > 0.5 ? Self.limitOfUpdates : fittingCount }
+    var contactLimit: Int { min(fittingCount, updateLimit ?? .max) }
+
     private var fittingCount = 4_000
     private var nanosecondsPerContact = 0.0
-    /// Of the last contacts.
-    private var updateShare = 0.0
+    private var updateLimit: Int?
+    private var updatesUntilRetry = 0
 
     /// Of a transaction that was committed at the first try.
-    mutating func took(_ duration: Duration, for contacts: Int, updates: Int) {
-        if contacts >= Self.limitOfUpdates / 2 {
-            updateShare = updateShare / 2 + Double(updates) / Double(contacts) / 2
-        }
+    mutating func took(_ duration: Duration, for contacts: Int) {
         guard contacts >= Self.smallest else { return }
         let pace = duration / .nanoseconds(1) / Double(contacts)
         nanosecondsPerContact =
@@ -36,5 +43,32 @@ struct TransactionPace {
         let fitting = Self.goal / .nanoseconds(1) / nanosecondsPerContact
         fittingCount = Int(
             min(Double(LaneQueue.transactionContactLimit), max(Double(Self.smallest), fitting)))
+    }
+
+    /// Of the same transaction.
+    ///
+    /// - Parameters:
+    ///   - updates: Contacts of it that changed what stands.
+    ///   - pages: Where these stood.
+    mutating func wrote(_ updates: Int, onto pages: Int, of contacts: Int) {
+        guard contacts >= Self.smallestOfUpdates / 2 else { return }
+        guard updates * 2 > contacts, pages > 0 else { return updateLimit = nil }
+        guard updatesUntilRetry == 0 else { return updatesUntilRetry -= 1 }
+        let updatesPerPage = Double(updates) / Double(pages)
+        if updatesPerPage <= Self.fittingUpdatesPerPage {
+            // A page more or less is chance; far fewer means that more would fit.
+            guard let limit = updateLimit, updatesPerPage < Self.fittingUpdatesPerPage / 2 else {
+                return
+            }
+            updateLimit = limit * 5 / 4
+        } else if updateLimit == Self.smallestOfUpdates,
+            updatesPerPage > 2 * Self.fittingUpdatesPerPage
+        {
+            updateLimit = nil
+            updatesUntilRetry = Self.retryInterval
+        } else {
+            let fitting = Double(contacts) * 0.8 * Self.fittingUpdatesPerPage / updatesPerPage
+            updateLimit = max(Self.smallestOfUpdates, Int(fitting))
+        }
     }
 }

@@ -287,6 +287,17 @@ final class UpsertBatch {
         tracksIDs && order.contains { identifiers[owner: $0] < 0 }
     }
 
+    /// Contacts that changed what stands, and on how many pages of the table.
+    var updates: (count: Int, pages: Int) {
+        var pages: Set<UInt32> = []
+        var count = 0
+        for slot in slots where slot.isChanged && !slot.isNew {
+            pages.insert(slot.place.block)
+            count += 1
+        }
+        return (count, pages.count)
+    }
+
     /// The slots in the order of their identifiers, each once.
     func slotsInKeyOrder() -> [Int32] {
         var seen = [Bool](repeating: false, count: slots.count)

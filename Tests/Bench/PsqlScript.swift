@@ -10,7 +10,7 @@ import Contacts
 enum PsqlScript {
     static let connectionCount = 2
     /// Rows of one transaction.
-    private static let chunk = 10_000
+    static let rowsPerTransaction = 10_000
     /// Scripts wait for this lock once they are ready, and go on when the bench lets it go.
     static let gate: Int64 = 0x6761_7465
 
@@ -40,11 +40,11 @@ enum PsqlScript {
         for index in indices {
             let item = workload.item(index)
             if item.isBad { continue }
-            if rowCount % chunk == 0 {
+            if rowCount % Self.rowsPerTransaction == 0 {
                 if rowCount > 0 { file.append("\\.\n\(upsert);\nCOMMIT;\n") }
                 file.append("BEGIN;\nCOPY staged (\(copied)) FROM STDIN;\n")
             }
-            if workload.repeatsKeys { file.append("\(rowCount % chunk)\t") }
+            if workload.repeatsKeys { file.append("\(rowCount % Self.rowsPerTransaction)\t") }
             contacts.appendRow(
                 item.number, version: item.version, id: ids.next(), to: &file.bytes)
             file.append("\n")

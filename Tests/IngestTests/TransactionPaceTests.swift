@@ -1,0 +1,53 @@
+// How many contacts a lane takes at once, told by what transactions took.
+
+import Testing
+
+@testable import Ingest
+
+@Suite struct TransactionPaceTests {
+    @Test func aTransactionTakesWhatFitsIntoItsTime() {
+        var pace = TransactionPace()
+        for _ in 0..<50 { pace.took(.milliseconds(100), for: pace.contactLimit) }
+        #expect(pace.contactLimit == 2_000)
+        for _ in 0..<50 { pace.took(.milliseconds(10), for: pace.contactLimit) }
+        #expect(pace.contactLimit == 10_000)
+        for _ in 0..<50 { pace.took(.microseconds(10 * pace.contactLimit), for: pace.contactLimit) }
+        #expect(abs(pace.contactLimit - 5_000) < 100)
+        // A small one says nothing.
+        let before = pace.contactLimit
+        for _ in 0..<50 { pace.took(.seconds(1), for: 100) }
+        #expect(pace.contactLimit == before)
+    }
+
+    /// A page has 32 rows that came within 5,000 contacts, in any order.
+    @Test func updatesOfRowsThatStandTogetherAreSpread() {
+        var pace = TransactionPace()
+        for _ in 0..<20 {
+            let count = pace.contactLimit
+            pace.wrote(count, onto: min(count, 156), of: count)
+        }
+        #expect((400...470).contains(pace.contactLimit))
+        // Other pages each time: nothing to be spared.
+        for _ in 0..<20 {
+            pace.wrote(pace.contactLimit, onto: pace.contactLimit, of: pace.contactLimit)
+        }
+        #expect(pace.contactLimit == 4_000)
+    }
+
+    /// The rows of a page come one behind the other.
+    @Test func whatCannotBeSpreadIsNot() {
+        var pace = TransactionPace()
+        for _ in 0..<20 {
+            pace.wrote(pace.contactLimit, onto: pace.contactLimit / 32, of: pace.contactLimit)
+        }
+        #expect(pace.contactLimit == 4_000)
+    }
+
+    @Test func newContactsAreNotBoundByUpdates() {
+        var pace = TransactionPace()
+        pace.wrote(4_000, onto: 300, of: 4_000)
+        #expect(pace.contactLimit < 4_000)
+        pace.wrote(100, onto: 10, of: 4_000)
+        #expect(pace.contactLimit == 4_000)
+    }
+}
