@@ -166,8 +166,14 @@ package enum CustomFieldsMerge {
 
     /// Appends `{` or `, `, and the member.
     static func appendMember(_ member: Span<UInt8>, since start: Int, to output: inout [UInt8]) {
-        JSONText.append(output.count == start ? "{" : ", ", to: &output)
-        output.append(member)
+        let isFirst = output.count == start
+        output.write(upTo: member.count + 2) { begin in
+            var end = ByteCursor(begin)
+            end.put(isFirst ? ASCII.openBrace : ASCII.comma)
+            if !isFirst { end.put(ASCII.space) }
+            end.put(member)
+            return end.count(from: begin)
+        }
     }
 
     static func close(_ output: inout [UInt8], since start: Int, emptyObject: Bool) {
@@ -219,6 +225,9 @@ private struct MergeRun {
     let fields: Int
     let kinds: Int
     private var differs = false
+    /// Members that are still to be written: neighbours in one of the texts, with what parts them.
+    private var pending = 0..<0
+    private var pendingIsStored = false
 
     init(fields: Int, kinds: Int) {
         self.fields = fields
@@ -241,10 +250,10 @@ private struct MergeRun {
                 : old.state != .member
                     ? 1 : JSONName.compare(stored, old.member, patch, new.member)
             if order < 0 {
-                append(stored, old, &output, &kindsOutput)
+                take(old, of: stored, isStored: true, other: patch, &output, &kindsOutput)
             } else {
                 if !CustomFieldsMerge.isNull(patch, new.member) {
-                    append(patch, new, &output, &kindsOutput)
+                    take(new, of: patch, isStored: false, other: stored, &output, &kindsOutput)
                     differs =
                         differs || order > 0
                         || !CustomFieldsMerge.sameValue(stored, old, patch, new)
@@ -256,17 +265,30 @@ private struct MergeRun {
             if order <= 0 { old.advance(stored, storedKinds) }
         }
         if old.state == .malformed || new.state == .malformed { return nil }
+        write(pendingIsStored ? stored : patch, &output)
         CustomFieldsMerge.close(&output, since: fields, emptyObject: true)
         CustomFieldsMerge.close(&kindsOutput, since: kinds, emptyObject: false)
         return differs
     }
 
-    private func append(
-        _ text: Span<UInt8>, _ walk: KindedWalk, _ output: inout [UInt8],
-        _ kindsOutput: inout [UInt8]
+    /// Takes a member of one text over. One that follows in its text on the one before is written
+    /// with it, as long as they are parted as jsonb parts them.
+    @inline(__always)
+    private mutating func take(
+        _ walk: KindedWalk, of text: Span<UInt8>, isStored: Bool, other: Span<UInt8>,
+        _ output: inout [UInt8], _ kindsOutput: inout [UInt8]
     ) {
-        CustomFieldsMerge.appendMember(
-            text.extracting(walk.member.whole), since: fields, to: &output)
+        let whole = walk.member.whole
+        let end = pending.upperBound
+        if isStored == pendingIsStored, !pending.isEmpty, whole.lowerBound == end + 2,
+            text[end] == ASCII.comma, text[end + 1] == ASCII.space
+        {
+            pending = pending.lowerBound..<whole.upperBound
+        } else {
+            write(isStored == pendingIsStored ? text : other, &output)
+            pending = whole
+            pendingIsStored = isStored
+        }
         if walk.isTimestamp {
             let name = walk.member.name
             CustomFieldsMerge.appendMember(
@@ -274,5 +296,11 @@ private struct MergeRun {
                 to: &kindsOutput)
             JSONText.append(": \"timestamp\"", to: &kindsOutput)
         }
+    }
+
+    /// Writes what is pending, of the text that it is in.
+    private func write(_ text: Span<UInt8>, _ output: inout [UInt8]) {
+        guard !pending.isEmpty else { return }
+        CustomFieldsMerge.appendMember(text.extracting(pending), since: fields, to: &output)
     }
 }

@@ -31,33 +31,38 @@ struct JSONWalk {
 
     /// Goes to the next member. The empty text is an object without members.
     mutating func advance(_ text: Span<UInt8>) {
-        switch state {
-        case .begin:
-            if text.isEmpty {
-                state = .end
-            } else {
-                state = skip(ASCII.openBrace, text) ? first(text) : .malformed
+        text.withUnsafeBufferPointer { text in
+            switch state {
+            case .begin:
+                if text.isEmpty {
+                    state = .end
+                } else {
+                    state = skip(ASCII.openBrace, text) ? first(text) : .malformed
+                }
+            case .member:
+                state = skip(ASCII.comma, text) ? next(text) : finish(text)
+            case .end, .malformed:
+                break
             }
-        case .member:
-            state = skip(ASCII.comma, text) ? next(text) : finish(text)
-        case .end, .malformed:
-            break
         }
     }
 
-    private mutating func first(_ text: Span<UInt8>) -> State {
+    /// Its subscript is not checked in a release build; each place is checked by hand.
+    private typealias Text = UnsafeBufferPointer<UInt8>
+
+    private mutating func first(_ text: Text) -> State {
         skipSpace(text)
         return position < text.count && text[position] == ASCII.closeBrace
             ? finish(text) : next(text)
     }
 
-    private mutating func finish(_ text: Span<UInt8>) -> State {
+    private mutating func finish(_ text: Text) -> State {
         guard skip(ASCII.closeBrace, text) else { return .malformed }
         skipSpace(text)
         return position == text.count ? .end : .malformed
     }
 
-    private mutating func next(_ text: Span<UInt8>) -> State {
+    private mutating func next(_ text: Text) -> State {
         skipSpace(text)
         let before = member
         let isFirst = before.name.isEmpty && before.value.isEmpty
@@ -68,11 +73,12 @@ struct JSONWalk {
         member = JSONMember(
             name: name.range, nameIsEscaped: name.isEscaped, value: start..<position)
         // Only in jsonb's order can two objects be walked side by side.
-        if isFirst || JSONName.precedes(text, before, text, member) { return .member }
+        if isFirst || JSONName.precedes(text.span, before, text.span, member) { return .member }
         return .malformed
     }
 
-    private mutating func skipSpace(_ text: Span<UInt8>) {
+    @inline(__always)
+    private mutating func skipSpace(_ text: Text) {
         while position < text.count {
             let byte = text[position]
             guard byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 else { return }
@@ -81,7 +87,8 @@ struct JSONWalk {
     }
 
     /// White space and this character.
-    private mutating func skip(_ byte: UInt8, _ text: Span<UInt8>) -> Bool {
+    @inline(__always)
+    private mutating func skip(_ byte: UInt8, _ text: Text) -> Bool {
         skipSpace(text)
         guard position < text.count, text[position] == byte else { return false }
         position += 1
@@ -89,25 +96,62 @@ struct JSONWalk {
     }
 
     /// A string; its range is between the quotes.
-    private mutating func string(_ text: Span<UInt8>) -> (range: Range<Int>, isEscaped: Bool)? {
+    @inline(__always)
+    private mutating func string(_ text: Text) -> (range: Range<Int>, isEscaped: Bool)? {
         guard position < text.count, text[position] == ASCII.quote else { return nil }
-        position += 1
-        let start = position
+        let start = position + 1
+        var place = start
         var isEscaped = false
-        while position < text.count {
-            let byte = text[position]
-            position += 1
-            if byte == ASCII.quote { return (start..<position - 1, isEscaped) }
+        while place < text.count {
+            place = Self.skipPlain(text, place)
+            guard place < text.count else { break }
+            let byte = text[place]
+            place += 1
+            if byte == ASCII.quote {
+                position = place
+                return (start..<place - 1, isEscaped)
+            }
             if byte == ASCII.backslash {
                 isEscaped = true
-                position += 1
+                place += 1
             }
         }
+        position = place
         return nil
     }
 
+    /// Goes on to the next quote or backslash, or near the end; eight bytes at a time.
+    @inline(__always)
+    private static func skipPlain(_ text: Text, _ start: Int) -> Int {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        var place = start
+        while place + 8 <= text.count {
+            let word = UInt64(
+                littleEndian: UnsafeRawBufferPointer(text).loadUnaligned(
+                    fromByteOffset: place, as: UInt64.self))
+            let quote = word ^ (ones &* UInt64(ASCII.quote))
+            let backslash = word ^ (ones &* UInt64(ASCII.backslash))
+            // The lowest bit set is that of the first byte which is either.
+            let found =
+                ((quote &- ones) & ~quote | (backslash &- ones) & ~backslash) & (ones &* 0x80)
+            if found != 0 { return place + found.trailingZeroBitCount / 8 }
+            place += 8
+        }
+        return place
+    }
+
     /// Any value; an object or array up to the bracket that closes it.
-    private mutating func skipValue(_ text: Span<UInt8>) -> Bool {
+    @inline(__always)
+    private mutating func skipValue(_ text: Text) -> Bool {
+        guard position < text.count else { return false }
+        switch text[position] {
+        case ASCII.quote: return string(text) != nil
+        case ASCII.openBrace, UInt8(ascii: "["): return skipNested(text)
+        default: return skipScalar(text)
+        }
+    }
+
+    private mutating func skipNested(_ text: Text) -> Bool {
         var depth = 0
         repeat {
             guard position < text.count else { return false }
@@ -118,31 +162,30 @@ struct JSONWalk {
                 depth += 1
                 position += 1
             case ASCII.closeBrace, UInt8(ascii: "]"):
-                guard depth > 0 else { return false }
                 depth -= 1
                 position += 1
-            case _ where depth > 0:
-                position += 1
             default:
-                return skipScalar(text)
+                position += 1
             }
         } while depth > 0
         return true
     }
 
     /// A number or a word.
-    private mutating func skipScalar(_ text: Span<UInt8>) -> Bool {
+    @inline(__always)
+    private mutating func skipScalar(_ text: Text) -> Bool {
         let start = position
-        while position < text.count {
-            switch text[position] {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), ASCII.zero...ASCII.nine, ASCII.hyphen,
-                ASCII.dot, UInt8(ascii: "+"), UInt8(ascii: "E"):
-                position += 1
-            default:
-                return position > start
-            }
-        }
-        return position > start
+        var place = start
+        while place < text.count, Self.isOfScalar(text[place]) { place += 1 }
+        position = place
+        return place > start
+    }
+
+    @inline(__always)
+    private static func isOfScalar(_ byte: UInt8) -> Bool {
+        if byte &- ASCII.zero < 10 || byte &- UInt8(ascii: "a") < 26 { return true }
+        return byte == ASCII.dot || byte == ASCII.hyphen || byte == UInt8(ascii: "+")
+            || byte == UInt8(ascii: "E")
     }
 }
 
@@ -166,12 +209,19 @@ enum JSONName {
         return compare(leftText.extracting(left.name), rightText.extracting(right.name))
     }
 
+    @inline(__always)
     private static func compare(_ left: Span<UInt8>, _ right: Span<UInt8>) -> Int {
         if left.count != right.count { return left.count - right.count }
-        for index in left.indices {
-            let difference = Int(left[index]) - Int(right[index])
-            if difference != 0 { return difference }
+        return left.withUnsafeBufferPointer { left in
+            right.withUnsafeBufferPointer { right in
+                var index = 0
+                while index < left.count {
+                    let difference = Int(left[index]) - Int(right[index])
+                    if difference != 0 { return difference }
+                    index += 1
+                }
+                return 0
+            }
         }
-        return 0
     }
 }

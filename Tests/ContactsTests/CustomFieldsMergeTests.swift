@@ -66,6 +66,30 @@ import Testing
         #expect(merge(#"{"a": 1, "b": 2}"#, #"{"b": 2}"#) == same(#"{"a": 1, "b": 2}"#))
     }
 
+    @Test func neighboursStayTogetherInJsonbsForm() {
+        // Parted otherwise than jsonb does, then as it does, then by what comes between.
+        #expect(
+            merge(#"{"a":1 , "b": 2, "c": 3,"e": 4}"#, #"{"d": 5}"#).fields
+                == #"{"a":1, "b": 2, "c": 3, "d": 5, "e": 4}"#)
+        #expect(
+            merge(#"{"a": 1, "b": 2, "c": 3}"#, #"{"a": 7, "b": null, "c": 8, "d": 9}"#).fields
+                == #"{"a": 7, "c": 8, "d": 9}"#)
+        #expect(
+            merge(#"{"b": 1, "d": 2}"#, #"{"a": 3, "b": 1, "c": 4}"#).fields
+                == #"{"a": 3, "b": 1, "c": 4, "d": 2}"#)
+    }
+
+    @Test func quotesAreFoundAtEveryPlace() {
+        for count in 0...20 {
+            let text = String(repeating: "x", count: count)
+            for inside in [text, text + #"\""#, #"\""# + text, text + #"\u00e9"# + text] {
+                let fields = #"{"a": "\#(inside)", "b": 1}"#
+                #expect(
+                    merge(fields, #"{"b": 2}"#).fields == #"{"a": "\#(inside)", "b": 2}"#)
+            }
+        }
+    }
+
     @Test func namesAreComparedUnescaped() {
         // Unescaped, the tab's name is one byte long and comes first.
         #expect(
