@@ -63,28 +63,9 @@ struct RowArray {
     }
 
     mutating func append(_ slot: UpsertBatch.Slot, _ memory: WorkMemory) {
-        let view = RowView(memory.base + slot.row)
-        let element = bytes.count
-        append(Int32(0))
-        append(Int32(13))
-        append(TypeID.int4)
-        append(Int32(4))
-        append(slot.workspace.id)
-        append(TypeID.uuid)
-        append(Int32(16))
-        append(view.row + RowLayout.idOffset, 16)
-        append(TypeID.int2)
-        append(Int32(2))
-        append(slot.workspace.uniqueBy.rawValue)
-        for column in 0..<RowLayout.listsColumn {
-            append(column < RowLayout.textColumnCount ? TypeID.text : TypeID.jsonb)
-            append(view.columns[column])
-        }
-        appendVersion(slot)
-        let length = Int32(bytes.count - element - 4).bigEndian
-        bytes.withUnsafeMutableBytes {
-            $0.storeBytes(of: length, toByteOffset: element, as: Int32.self)
-        }
+        let row = UnsafeRawPointer(memory.base + slot.row)
+        let byteCount = Self.elementByteCount(row, isNew: slot.isNew)
+        bytes.grow(by: byteCount) { Self.write(slot, row, byteCount, to: $0) }
         count += 1
         let total = Int32(count).bigEndian
         bytes.withUnsafeMutableBytes {
@@ -92,30 +73,67 @@ struct RowArray {
         }
     }
 
-    private mutating func appendVersion(_ slot: UpsertBatch.Slot) {
-        append(TypeID.tid)
-        append(slot.isNew ? Int32(-1) : 6)
-        if !slot.isNew {
-            append(slot.place.block)
-            append(slot.place.item)
-        }
-        append(TypeID.xid)
-        append(slot.isNew ? Int32(-1) : 4)
-        if !slot.isNew { append(slot.version) }
+    /// What stands before the texts: the element's length, its number of columns, and the three
+    /// columns of fixed length.
+    private static let fixedByteCount = 54
+
+    /// A column has its type in front of what it is in the row.
+    private static func elementByteCount(_ row: UnsafeRawPointer, isNew: Bool) -> Int {
+        fixedByteCount + 4 * RowLayout.listsColumn
+            + RowLayout.tableByteCount(row) - RowLayout.columnsOffset
+            + (isNew ? 16 : 26)
     }
 
-    private mutating func append(_ column: ColumnBytes) {
-        guard let start = column.start else { return append(Int32(-1)) }
-        append(Int32(column.count))
-        append(start, column.count)
+    /// Writes an element, all of its bytes: some thirty values, for which an array would be asked
+    /// for room each time.
+    private static func write(
+        _ slot: UpsertBatch.Slot, _ row: UnsafeRawPointer, _ byteCount: Int,
+        to start: UnsafeMutableRawPointer
+    ) {
+        RowLayout.store(Int32(truncatingIfNeeded: byteCount - 4), start, 0)
+        RowLayout.store(Int32(13), start, 4)
+        RowLayout.store(TypeID.int4, start, 8)
+        RowLayout.store(Int32(4), start, 12)
+        RowLayout.store(slot.workspace.id, start, 16)
+        RowLayout.store(TypeID.uuid, start, 20)
+        RowLayout.store(Int32(16), start, 24)
+        (start + 28).copyMemory(from: row + RowLayout.idOffset, byteCount: 16)
+        RowLayout.store(TypeID.int2, start, 44)
+        RowLayout.store(Int32(2), start, 48)
+        RowLayout.store(slot.workspace.uniqueBy.rawValue, start, 52)
+        var next = start + fixedByteCount
+        var source = row + RowLayout.columnsOffset
+        for column in 0..<RowLayout.listsColumn {
+            let isText = column < RowLayout.textColumnCount
+            RowLayout.store(isText ? TypeID.text : TypeID.jsonb, next, 0)
+            let length = 4 + max(0, Int(RowLayout.load(source, 0, as: Int32.self)))
+            (next + 4).copyMemory(from: source, byteCount: length)
+            next += 4 + length
+            source += length
+        }
+        writeVersion(slot, to: next)
+    }
+
+    private static func writeVersion(
+        _ slot: UpsertBatch.Slot, to start: UnsafeMutableRawPointer
+    ) {
+        RowLayout.store(TypeID.tid, start, 0)
+        if slot.isNew {
+            RowLayout.store(Int32(-1), start, 4)
+            RowLayout.store(TypeID.xid, start, 8)
+            RowLayout.store(Int32(-1), start, 12)
+            return
+        }
+        RowLayout.store(Int32(6), start, 4)
+        RowLayout.store(slot.place.block, start, 8)
+        RowLayout.store(slot.place.item, start, 12)
+        RowLayout.store(TypeID.xid, start, 14)
+        RowLayout.store(Int32(4), start, 18)
+        RowLayout.store(slot.version, start, 22)
     }
 
     private mutating func append(_ value: some FixedWidthInteger) {
         withUnsafeBytes(of: value.bigEndian) { bytes.append(contentsOf: $0) }
-    }
-
-    private mutating func append(_ start: UnsafeRawPointer, _ count: Int) {
-        bytes.append(contentsOf: UnsafeRawBufferPointer(start: start, count: count))
     }
 }
 

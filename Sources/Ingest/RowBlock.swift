@@ -227,7 +227,7 @@ struct ColumnWriter {
 extension [UInt8] {
     /// Appends bytes that `body` writes, all of them; it gets their start.
     @inline(__always)
-    fileprivate mutating func grow(by byteCount: Int, _ body: (UnsafeMutableRawPointer) -> Void) {
+    mutating func grow(by byteCount: Int, _ body: (UnsafeMutableRawPointer) -> Void) {
         append(addingCapacity: byteCount) { output in
             output.withUnsafeMutableBufferPointer { buffer, count in
                 precondition(buffer.count >= byteCount, "there is room for what is written")
