@@ -101,7 +101,9 @@ extension UpsertBatch {
         }
         let row = newRow(item, plan)
         slots.append(
-            Slot(row: row, firstRow: row, workspace: plan.workspace, version: 0, isNew: true))
+            Slot(
+                row: row, byteCount: row == item.row ? item.byteCount : memory.count - row,
+                workspace: plan.workspace, version: 0, isNew: true))
         outcomes[index] = Outcome(status: .created, id: id(of: slot))
         note(.created, index, slot, plan)
     }
@@ -120,24 +122,28 @@ extension UpsertBatch {
         _ index: Int, _ item: Item, _ plan: WritePlan, _ owner: Int32
     ) -> Applied {
         let slot = slots[Int(owner)]
-        var merge = RowMerge(
-            current: RowView(memory.base + slot.row), incoming: RowView(memory.base + item.row),
-            patch: patch(item), mentioned: item.mentioned, mode: plan.writeMode,
-            lists: plan.lists)
-        guard merge.run(&scratch) else {
+        if stands(item, plan, slot) {
             outcomes[index] = Outcome(status: .unchanged, id: id(of: owner))
             return .done
         }
-        if let fault = merge.fault {
+        var merge = RowMerge(
+            current: RowView(memory.base + slot.row), incoming: RowView(memory.base + item.row),
+            patch: patch(item), mentioned: item.mentioned, mode: plan.writeMode)
+        switch merge.run(&scratch, lists: plan.lists) {
+        case .unchanged:
+            outcomes[index] = Outcome(status: .unchanged, id: id(of: owner))
+            return .done
+        case .refused(let fault):
             fail(index, fault.reason, "fields", fault.message)
             return .done
+        case .changed: break
         }
         // The row is written whole.
         if slot.lacksFields { return .needsFields(slot: owner) }
         let unique = UInt8(truncatingIfNeeded: plan.workspace.uniqueBy.rawValue)
         let moved = merge.changed & unique
         if moved != 0, !move(moved, index, item, merge.current, to: owner) { return .done }
-        slots[Int(owner)].row = scratch.withColumns(of: merge) { write(merge.current, $0) }
+        rewrite(owner, scratch.withColumns(of: merge) { write(merge.current, $0) })
         slots[Int(owner)].isChanged = true
         if merge.listsAreMerged {
             let lists = RowView(memory.base + slots[Int(owner)].row).lists
@@ -147,6 +153,18 @@ extension UpsertBatch {
         outcomes[index] = Outcome(status: .updated, id: id(of: owner))
         note(.updated, index, owner, plan)
         return .done
+    }
+
+    /// Whether the contact is the row that stands, byte for byte: then nothing has to be merged,
+    /// whatever it mentions. Most contacts that are sent again are.
+    private func stands(_ item: Item, _ plan: WritePlan, _ slot: Slot) -> Bool {
+        guard item.byteCount == slot.byteCount, item.patchByteCount == 0, plan.lists.isEmpty else {
+            return false
+        }
+        let start = RowLayout.columnsOffset
+        let standing = UnsafeRawPointer(memory.base + (slot.row + start))
+        return UnsafeRawPointer(memory.base + (item.row + start))
+            .compare(with: standing, byteCount: item.byteCount - start)
     }
 
     private func note(_ type: EventType, _ index: Int, _ slot: Int32, _ plan: WritePlan) {
@@ -170,7 +188,7 @@ extension UpsertBatch {
         }
         let workspace = slots[Int(owner)].workspace
         for identifier in moving {
-            let old = current.columns[identifier.rawValue]
+            let old = current[identifier.rawValue]
             if old.start != nil,
                 let entry = identifiers.find(
                     old, workspaceID: workspace.id, field: identifier, in: memory)

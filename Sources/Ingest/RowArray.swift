@@ -145,8 +145,8 @@ struct RowPlace: Equatable {
     init() {}
 
     /// Six bytes (tidsend in src/backend/utils/adt/tid.c).
-    init(tid: UnsafeRawBufferPointer) {
-        guard let start = tid.baseAddress, tid.count == 6 else { return }
+    init(tid: ColumnBytes) {
+        guard let start = tid.start, tid.count == 6 else { return }
         block = RowLayout.load(start, 0, as: UInt32.self)
         item = RowLayout.load(start, 4, as: UInt16.self)
     }

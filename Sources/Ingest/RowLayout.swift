@@ -130,31 +130,45 @@ struct ListBytes {
 /// Where the columns of one row begin: found in one walk.
 struct RowView {
     let row: UnsafeRawPointer
-    private(set) var columns: RowColumns
-    /// The length of what is COPY's row.
-    private(set) var tableByteCount = 0
-    /// The row's length.
-    let byteCount: Int
+    /// Where each column's length stands, and the row's end.
+    private var places: InlineArray<10, Int>
 
     init(_ row: UnsafeRawPointer) {
         self.row = row
-        columns = .init(repeating: .null)
+        places = .init(repeating: 0)
         var offset = RowLayout.columnsOffset
         for index in 0..<RowLayout.variableColumnCount {
-            if index == RowLayout.listsColumn { tableByteCount = offset }
-            let length = Int(RowLayout.load(row, offset, as: Int32.self))
-            offset += 4
-            if length >= 0 {
-                columns[index] = ColumnBytes(start: row + offset, count: length)
-                offset += length
-            }
+            places[index] = offset
+            offset += 4 + max(0, Int(RowLayout.load(row, offset, as: Int32.self)))
         }
-        byteCount = offset
+        places[RowLayout.variableColumnCount] = offset
     }
 
-    var lists: ColumnBytes { columns[RowLayout.listsColumn] }
-    var fields: ColumnBytes { columns[RowLayout.textColumnCount] }
-    var fieldKinds: ColumnBytes { columns[RowLayout.textColumnCount + 1] }
+    /// The length of what is COPY's row.
+    var tableByteCount: Int { places[RowLayout.listsColumn] }
+    /// The row's length.
+    var byteCount: Int { places[RowLayout.variableColumnCount] }
+
+    subscript(column: Int) -> ColumnBytes {
+        let start = places[column] + 4
+        let count = places[column + 1] - start
+        // A NULL is a length without bytes, and so is an empty text.
+        if count == 0, RowLayout.load(row, places[column], as: Int32.self) < 0 { return .null }
+        return ColumnBytes(start: row + start, count: count)
+    }
+
+    /// Whether a column is the same in both rows; its length is a part of it and tells NULL.
+    func hasSame(_ column: Int, as other: RowView) -> Bool {
+        let byteCount = places[column + 1] - places[column]
+        return byteCount == other.places[column + 1] - other.places[column]
+            && (row + places[column]).compare(
+                with: other.row + other.places[column], byteCount: byteCount)
+    }
+
+    var columns: RowColumns { RowColumns { self[$0] } }
+    var lists: ColumnBytes { self[RowLayout.listsColumn] }
+    var fields: ColumnBytes { self[RowLayout.textColumnCount] }
+    var fieldKinds: ColumnBytes { self[RowLayout.textColumnCount + 1] }
     var id: ContactID { RowLayout.id(of: row) }
 }
 

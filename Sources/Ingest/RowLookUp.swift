@@ -107,59 +107,65 @@ final class RowLookUp {
         guard found.rowCount > 0,
             let workspace = batch.plans.first(where: { $0.workspace.id == workspaceID })?.workspace
         else { return }
+        // The fields lie in the result.
+        defer { withExtendedLifetime(found) {} }
+        var fields = FoundFields(repeating: .null)
         for row in 0..<found.rowCount {
-            guard let ordinal = found.int32(row, 0), let uuid = found.uuid(row, 1) else { continue }
-            let id = ContactID(uuid)
-            let version = found.withBytes(row, 2) {
-                RowLayout.load(
-                    $0.baseAddress ?? UnsafeRawPointer(batch.memory.base), 0, as: UInt32.self)
+            var span = fields.mutableSpan
+            found.locate(row, &span)
+            guard let ordinalStart = fields[0].start, let idStart = fields[1].start,
+                let versionStart = fields[2].start
+            else { continue }
+            let ordinal = RowLayout.load(ordinalStart, 0, as: Int32.self)
+            let entry = batch.order[start + Int(ordinal) - 1]
+            let version = RowLayout.load(versionStart, 0, as: UInt32.self)
+            let id = ContactID(
+                high: RowLayout.load(idStart, 0, as: UInt64.self),
+                low: RowLayout.load(idStart, 8, as: UInt64.self))
+            if try batch.finds(id, version: version, owning: entry) { continue }
+            let place = FoundRow.write(
+                fields, hasLists: found.columnCount > 12, id: id, workspace, batch.memory)
+            var slot = UpsertBatch.Slot(
+                row: place, byteCount: batch.memory.count - place, workspace: workspace,
+                version: version, isNew: false)
+            slot.place = RowPlace(tid: ColumnBytes(fields[3]))
+            slot.lacksFields = fields[10].start == nil
+            if found.columnCount > 12, let createdAt = fields[12].start {
+                slot.createdAt = RowLayout.load(createdAt, 0, as: Int64.self)
             }
-            try batch.addExisting(
-                owning: batch.order[start + Int(ordinal) - 1], id: id, version: version
-            ) {
-                Self.slot(found, row, id, version, workspace, batch.memory)
-            }
+            batch.addExisting(slot, id: id, owning: entry)
         }
     }
+}
 
-    private static func slot(
-        _ found: QueryResult, _ row: Int, _ id: ContactID, _ version: UInt32,
-        _ workspace: Workspace, _ memory: WorkMemory
-    ) -> UpsertBatch.Slot {
-        let place = writeRow(found, row, id, workspace, memory)
-        var slot = UpsertBatch.Slot(
-            row: place, firstRow: place, workspace: workspace, version: version, isNew: false)
-        slot.place = found.withBytes(row, 3) { RowPlace(tid: $0) }
-        slot.lacksFields = found.isNull(row, 10)
-        if found.columnCount > 12 {
-            slot.createdAt = found.int64(row, 12) ?? 0
-        }
-        return slot
-    }
+/// The columns of a contact that was found, with room for those of a whole one.
+typealias FoundFields = InlineArray<14, QueryResult.Field>
 
-    /// Writes a row that was found in the layout of all rows.
-    private static func writeRow(
-        _ found: QueryResult, _ row: Int, _ id: ContactID, _ workspace: Workspace,
+/// A row that was found, in the layout of all rows.
+enum FoundRow {
+    /// The six texts, fields and field_kinds.
+    private static let columns = 4..<12
+    private static let lists = 13
+
+    /// - Returns: Where the row is in the work memory.
+    static func write(
+        _ fields: FoundFields, hasLists: Bool, id: ContactID, _ workspace: Workspace,
         _ memory: WorkMemory
     ) -> Int {
-        let hasLists = found.columnCount > 12
         var byteCount = RowLayout.columnsOffset + 4 * RowLayout.variableColumnCount
-        for column in 4..<12 { byteCount += found.byteCount(row, column) }
-        if hasLists { byteCount += found.byteCount(row, 13) }
+        for column in columns { byteCount += fields[column].count }
+        if hasLists { byteCount += fields[lists].count }
         let offset = memory.append(byteCount: byteCount)
         RowLayout.writePrefix(memory.base + offset, workspace: workspace, id: id)
         var writer = ColumnWriter(row: memory.base + offset)
-        for column in 4..<12 { copy(found, row, column, &writer) }
-        if hasLists { copy(found, row, 13, &writer) } else { writer.null() }
+        for column in columns { writer.column(ColumnBytes(fields[column])) }
+        writer.column(hasLists ? ColumnBytes(fields[lists]) : .null)
         return offset
     }
+}
 
-    private static func copy(
-        _ found: QueryResult, _ row: Int, _ column: Int, _ writer: inout ColumnWriter
-    ) {
-        guard !found.isNull(row, column) else { return writer.null() }
-        found.withBytes(row, column) {
-            writer.column(ColumnBytes(start: $0.baseAddress, count: $0.count))
-        }
+extension ColumnBytes {
+    init(_ field: QueryResult.Field) {
+        self.init(start: field.start, count: field.count)
     }
 }

@@ -63,55 +63,59 @@ struct MergeScratch {
 }
 
 struct RowMerge {
+    enum Result {
+        case unchanged
+        case changed
+        /// The custom fields may not become what they would.
+        case refused(RuleFault)
+    }
+
     let current: RowView
     let incoming: RowView
     /// Custom fields with their nulls, when the contact removes any.
     let patch: ColumnBytes?
     let mentioned: UInt8
     let mode: WriteMode
-    /// Lists to join beside those of the contact.
-    let lists: [Int64]
 
-    /// The columns of the row that results, but for those that are in the scratch.
-    private(set) var columns: RowColumns
-    private(set) var fieldsAreMerged = false
-    /// Why the custom fields may not become what they would.
-    private(set) var fault: RuleFault?
-    private(set) var listsAreMerged = false
     /// Bit 0...5: the texts that differ.
     private(set) var changed: UInt8 = 0
+    private(set) var fieldsAreReplaced = false
+    private(set) var fieldsAreMerged = false
+    private(set) var listsAreMerged = false
 
     init(
-        current: RowView, incoming: RowView, patch: ColumnBytes?, mentioned: UInt8, mode: WriteMode,
-        lists: [Int64]
+        current: RowView, incoming: RowView, patch: ColumnBytes?, mentioned: UInt8, mode: WriteMode
     ) {
         self.current = current
         self.incoming = incoming
         self.patch = patch
         self.mentioned = mentioned
         self.mode = mode
-        self.lists = lists
-        columns = current.columns
     }
 
-    /// - Returns: Whether anything differs.
-    mutating func run(_ scratch: inout MergeScratch) -> Bool {
+    /// The columns of the row that results, but for those that are in the scratch.
+    fileprivate var columns: RowColumns {
+        let taken = UInt16(changed) | (fieldsAreReplaced ? 0b1100_0000 : 0)
+        return RowColumns { taken & 1 << UInt16($0) != 0 ? incoming[$0] : current[$0] }
+    }
+
+    /// - Parameter lists: Lists to join beside those of the contact.
+    mutating func run(_ scratch: inout MergeScratch, lists: [Int64]) -> Result {
         for index in 0..<RowLayout.textColumnCount {
             guard mode == .replace || mentioned & 1 << UInt8(index) != 0 else { continue }
-            if !(incoming.columns[index] == columns[index]) {
-                columns[index] = incoming.columns[index]
-                changed |= 1 << UInt8(index)
-            }
+            if !incoming.hasSame(index, as: current) { changed |= 1 << UInt8(index) }
         }
-        let fieldsDiffer = mergeFields(&scratch)
-        mergeLists(&scratch)
-        return changed != 0 || fieldsDiffer || listsAreMerged
+        if let fault = mergeFields(&scratch) { return .refused(fault) }
+        mergeLists(&scratch, lists)
+        let differs = changed != 0 || fieldsAreReplaced || fieldsAreMerged || listsAreMerged
+        return differs ? .changed : .unchanged
     }
 
     /// Lists are joined, never left.
-    private mutating func mergeLists(_ scratch: inout MergeScratch) {
-        let standing = ListBytes(current.lists)
+    private mutating func mergeLists(_ scratch: inout MergeScratch, _ lists: [Int64]) {
         let joined = ListBytes(incoming.lists)
+        if joined.count == 0, lists.isEmpty { return }
+        let standing = ListBytes(current.lists)
         let isMember =
             (0..<joined.count).allSatisfy { standing.contains(joined[$0]) }
             && lists.allSatisfy { standing.contains($0) }
@@ -120,17 +124,22 @@ struct RowMerge {
         listsAreMerged = true
     }
 
-    private mutating func mergeFields(_ scratch: inout MergeScratch) -> Bool {
+    private mutating func mergeFields(_ scratch: inout MergeScratch) -> RuleFault? {
+        guard mode == .replace || mentioned & 1 << UInt8(RowBlock.fieldsBit) != 0 else {
+            return nil
+        }
+        // A row holds its fields without nulls, in the form in which the database prints them.
+        if mode == .replace || patch == nil, incoming.hasSame(6, as: current),
+            incoming.hasSame(7, as: current)
+        {
+            return nil
+        }
         if mode == .replace {
-            let isSame = CustomFieldsMerge.isEqual(
+            fieldsAreReplaced = !CustomFieldsMerge.isEqual(
                 stored: current.fields.json.span, storedKinds: current.fieldKinds.json.span,
                 patch: incoming.fields.json.span, patchKinds: incoming.fieldKinds.json.span)
-            if isSame { return false }
-            columns[6] = incoming.fields
-            columns[7] = incoming.fieldKinds
-            return true
+            return nil
         }
-        guard mentioned & 1 << UInt8(RowBlock.fieldsBit) != 0 else { return false }
         scratch.fields.removeAll(keepingCapacity: true)
         scratch.kinds.removeAll(keepingCapacity: true)
         scratch.fields.append(RowLayout.jsonbVersion)
@@ -140,10 +149,8 @@ struct RowMerge {
             patch: (patch ?? incoming.fields).json.span,
             patchKinds: incoming.fieldKinds.json.span,
             intoFields: &scratch.fields, kinds: &scratch.kinds)
-        if fieldsAreMerged {
-            fault = CustomFieldsMerge.fault(
-                ofMerged: scratch.fields.span.extracting(1...), standing: current.fields.json.span)
-        }
-        return fieldsAreMerged
+        guard fieldsAreMerged else { return nil }
+        return CustomFieldsMerge.fault(
+            ofMerged: scratch.fields.span.extracting(1...), standing: current.fields.json.span)
     }
 }

@@ -28,7 +28,8 @@ final class UpsertBatch {
     /// A contact as it stands after the items applied so far.
     struct Slot {
         /// The row in the work memory.
-        var row: Int
+        private(set) var row: Int
+        private(set) var byteCount: Int
         /// The row that stands in the database; that of a new contact when it is made.
         let firstRow: Int
         let workspace: Workspace
@@ -44,6 +45,20 @@ final class UpsertBatch {
         var movedIdentifiers: UInt8 = 0
         /// The custom fields are too large to be looked up with the others.
         var lacksFields = false
+
+        init(row: Int, byteCount: Int, workspace: Workspace, version: UInt32, isNew: Bool) {
+            self.row = row
+            self.byteCount = byteCount
+            firstRow = row
+            self.workspace = workspace
+            self.version = version
+            self.isNew = isNew
+        }
+
+        mutating func replaceRow(_ row: Int, byteCount: Int) {
+            self.row = row
+            self.byteCount = byteCount
+        }
     }
 
     struct Outcome {
@@ -239,20 +254,22 @@ final class UpsertBatch {
         !item.isReplay && (item.mentions(RowBlock.listsBit) || !plan.lists.isEmpty)
     }
 
-    /// Adds a contact that stands in the database, found by one of its identifiers.
+    /// Whether the contact of an identifier was found by another one already.
     ///
-    /// - Parameter make: Writes the contact's row to the work memory and gives its slot.
     /// - Throws: When another look-up of the transaction saw another version of the contact.
-    func addExisting(
-        owning entry: Int32, id: ContactID, version: UInt32, make: () -> Slot
-    ) throws(LostRace) {
-        if tracksIDs, let slot = slotsByID[id] {
-            guard slots[Int(slot)].version == version else { throw LostRace() }
-            identifiers.find(entry, owner: slot)
-            return
-        }
+    func finds(
+        _ id: ContactID, version: UInt32, owning entry: Int32
+    ) throws(LostRace) -> Bool {
+        guard tracksIDs, let slot = slotsByID[id] else { return false }
+        guard slots[Int(slot)].version == version else { throw LostRace() }
+        identifiers.find(entry, owner: slot)
+        return true
+    }
+
+    /// Adds a contact that stands in the database, found by one of its identifiers.
+    func addExisting(_ found: Slot, id: ContactID, owning entry: Int32) {
         let slot = Int32(slots.count)
-        slots.append(make())
+        slots.append(found)
         identifiers.find(entry, owner: slot)
         if tracksIDs { slotsByID[id] = slot }
     }
@@ -287,10 +304,15 @@ final class UpsertBatch {
                 columns[7] =
                     kinds == nil
                     ? .null : ColumnBytes(start: kindBytes.baseAddress, count: kindBytes.count)
-                slots[Int(slot)].row = write(view, columns)
+                rewrite(slot, write(view, columns))
             }
         }
         slots[Int(slot)].lacksFields = false
+    }
+
+    /// Gives a slot the row that was written last.
+    func rewrite(_ slot: Int32, _ row: Int) {
+        slots[Int(slot)].replaceRow(row, byteCount: memory.count - row)
     }
 
     /// Writes a row with the fixed part of one and the columns given.

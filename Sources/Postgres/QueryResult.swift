@@ -80,6 +80,38 @@ package final class QueryResult {
         if let field = field(row, column) { bytes.append(contentsOf: field) }
     }
 
+    /// Where a value lies in the result, and as long as the result; a NULL has no start.
+    package struct Field {
+        package let start: UnsafeRawPointer?
+        package let count: Int
+
+        package init(start: UnsafeRawPointer?, count: Int) {
+            self.start = start
+            self.count = count
+        }
+
+        package static var null: Field { Field(start: nil, count: 0) }
+    }
+
+    /// Finds all columns of a row in one call, for those who read all of them.
+    ///
+    /// - Parameter fields: Gets a place for each column; what it has beyond them stays.
+    package func locate(_ row: Int, _ fields: inout MutableSpan<Field>) {
+        precondition(
+            row >= 0 && row < rowCount && columnCount <= fields.count,
+            "no such row in the result, or no room for its columns")
+        for column in 0..<columnCount {
+            let count = PQgetlength(result, CInt(truncatingIfNeeded: row), CInt(column))
+            // A NULL has no length either; all others need not be asked.
+            if count == 0, PQgetisnull(result, CInt(truncatingIfNeeded: row), CInt(column)) != 0 {
+                fields[column] = .null
+            } else {
+                let start = PQgetvalue(result, CInt(truncatingIfNeeded: row), CInt(column))
+                fields[column] = Field(start: UnsafeRawPointer(start), count: Int(count))
+            }
+        }
+    }
+
     /// The column's bytes, empty for NULL, valid inside `body` only.
     @inlinable
     package func withBytes<Value, Failure: Error>(

@@ -50,6 +50,23 @@ import Testing
         #expect(result.columnName(0) == "bytea")
     }
 
+    @Test func `all columns of a row are found at once`() throws {
+        let database = try TestDatabase.create()
+        let connection = try database.connect()
+        let result = try connection.query(
+            "SELECT n, NULL::text, '', repeat('x', n) FROM generate_series(0, 2) n ORDER BY n DESC")
+        var fields = InlineArray<6, QueryResult.Field>(repeating: .null)
+        for row in 0..<3 {
+            var span = fields.mutableSpan
+            result.locate(row, &span)
+            #expect(fields[0].start?.loadUnaligned(as: Int32.self).bigEndian == Int32(2 - row))
+            #expect(fields[1].start == nil && fields[1].count == 0)
+            #expect(fields[2].start != nil && fields[2].count == 0)
+            #expect(fields[3].start != nil && fields[3].count == 2 - row)
+            #expect(fields[4].start == nil)
+        }
+    }
+
     @Test func `ten thousand rows of ten columns are read`() throws {
         let database = try TestDatabase.create()
         let connection = try database.connect()
