@@ -97,8 +97,9 @@ final class ContactUpsert: BatchStore {
     private var isGuess = false
     private var isContended = false
     private var parameters = Parameters()
-    private var rows: RowArray
-    private var chunk: [UInt8] = []
+    // Touched for each contact; see UpsertBatch.
+    @exclusivity(unchecked) private var rows: RowArray
+    @exclusivity(unchecked) private var chunk: [UInt8] = []
 
     /// Prepares a connection that was just opened.
     init(

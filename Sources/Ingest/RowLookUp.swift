@@ -18,8 +18,9 @@ final class RowLookUp {
     private let connection: Connection
     private var prepared: Set<String> = []
     private var parameters = Parameters()
-    private var texts = BinaryArray(of: .text)
-    private var uuids = BinaryArray(of: .uuid)
+    // Touched for each key; see UpsertBatch.
+    @exclusivity(unchecked) private var texts = BinaryArray(of: .text)
+    @exclusivity(unchecked) private var uuids = BinaryArray(of: .uuid)
 
     init(_ connection: Connection) {
         self.connection = connection
