@@ -330,4 +330,32 @@ final class UpsertBatch {
         for index in columns.indices { writer.column(columns[index]) }
         return offset
     }
+
+    /// Writes the row that comes of a merge whose results are in the scratch.
+    func write(_ merge: RowMerge) -> Int {
+        let texts = RowLayout.textColumnCount
+        let lists = RowLayout.listsColumn
+        var byteCount = RowLayout.columnsOffset
+        for column in 0..<texts { byteCount += merge.piece(column).count }
+        byteCount +=
+            merge.fieldsAreMerged
+            ? scratch.fieldsByteCount : merge.piece(texts).count + merge.piece(texts + 1).count
+        byteCount += merge.listsAreMerged ? scratch.listsByteCount : merge.piece(lists).count
+        let offset = memory.append(byteCount: byteCount)
+        let row = memory.base + offset
+        row.copyMemory(from: merge.current.row, byteCount: RowLayout.columnsOffset)
+        var writer = ColumnWriter(row: row)
+        for column in 0..<texts { writer.piece(merge.piece(column)) }
+        if merge.fieldsAreMerged {
+            scratch.writeFields(&writer)
+        } else {
+            for column in texts..<lists { writer.piece(merge.piece(column)) }
+        }
+        if merge.listsAreMerged {
+            scratch.writeLists(&writer)
+        } else {
+            writer.piece(merge.piece(lists))
+        }
+        return offset
+    }
 }
