@@ -250,10 +250,14 @@ private struct MergeRun {
                 : old.state != .member
                     ? 1 : JSONName.compare(stored, old.member, patch, new.member)
             if order < 0 {
-                take(old, of: stored, isStored: true, other: patch, &output, &kindsOutput)
+                take(
+                    old.member, old.isTimestamp, of: stored, isStored: true, other: patch, &output,
+                    &kindsOutput)
             } else {
                 if !CustomFieldsMerge.isNull(patch, new.member) {
-                    take(new, of: patch, isStored: false, other: stored, &output, &kindsOutput)
+                    take(
+                        new.member, new.isTimestamp, of: patch, isStored: false, other: stored,
+                        &output, &kindsOutput)
                     differs =
                         differs || order > 0
                         || !CustomFieldsMerge.sameValue(stored, old, patch, new)
@@ -275,10 +279,11 @@ private struct MergeRun {
     /// with it, as long as they are parted as jsonb parts them.
     @inline(__always)
     private mutating func take(
-        _ walk: KindedWalk, of text: Span<UInt8>, isStored: Bool, other: Span<UInt8>,
+        _ member: JSONMember, _ isTimestamp: Bool, of text: Span<UInt8>, isStored: Bool,
+        other: Span<UInt8>,
         _ output: inout [UInt8], _ kindsOutput: inout [UInt8]
     ) {
-        let whole = walk.member.whole
+        let whole = member.whole
         let end = pending.upperBound
         if isStored == pendingIsStored, !pending.isEmpty, whole.lowerBound == end + 2,
             text[end] == ASCII.comma, text[end + 1] == ASCII.space
@@ -289,8 +294,8 @@ private struct MergeRun {
             pending = whole
             pendingIsStored = isStored
         }
-        if walk.isTimestamp {
-            let name = walk.member.name
+        if isTimestamp {
+            let name = member.name
             CustomFieldsMerge.appendMember(
                 text.extracting(name.lowerBound - 1..<name.upperBound + 1), since: kinds,
                 to: &kindsOutput)

@@ -143,7 +143,7 @@ extension UpsertBatch {
         let unique = UInt8(truncatingIfNeeded: plan.workspace.uniqueBy.rawValue)
         let moved = merge.changed & unique
         if moved != 0, !move(moved, index, item, merge.current, to: owner) { return .done }
-        rewrite(owner, scratch.withColumns(of: merge) { write(merge.current, $0) })
+        rewrite(owner, write(merge))
         slots[Int(owner)].isChanged = true
         if merge.listsAreMerged {
             let lists = RowView(memory.base + slots[Int(owner)].row).lists

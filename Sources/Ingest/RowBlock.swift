@@ -180,6 +180,13 @@ struct ColumnWriter {
         bytes(value.buffer)
     }
 
+    /// A column of another row.
+    @inline(__always)
+    mutating func piece(_ piece: RowPiece) {
+        (row + offset).copyMemory(from: piece.start, byteCount: piece.count)
+        offset += piece.count
+    }
+
     mutating func json(_ text: UnsafeRawBufferPointer) {
         RowLayout.store(Int32(text.count + 1), row, offset)
         offset += 4

@@ -127,6 +127,12 @@ struct ListBytes {
     }
 }
 
+/// A column as it stands in a row, with its length in front.
+struct RowPiece {
+    let start: UnsafeRawPointer
+    let count: Int
+}
+
 /// Where the columns of one row begin: found in one walk.
 struct RowView {
     let row: UnsafeRawPointer
@@ -163,6 +169,12 @@ struct RowView {
         return byteCount == other.places[column + 1] - other.places[column]
             && (row + places[column]).compare(
                 with: other.row + other.places[column], byteCount: byteCount)
+    }
+
+    /// A column with its length in front.
+    @inline(__always)
+    func piece(_ column: Int) -> RowPiece {
+        RowPiece(start: row + places[column], count: places[column + 1] - places[column])
     }
 
     var columns: RowColumns { RowColumns { self[$0] } }

@@ -125,7 +125,7 @@ final class RowLookUp {
                 low: RowLayout.load(idStart, 8, as: UInt64.self))
             if try batch.finds(id, version: version, owning: entry) { continue }
             let place = FoundRow.write(
-                fields, hasLists: found.columnCount > 12, id: id, workspace, batch.memory)
+                fields.span, hasLists: found.columnCount > 12, id: id, workspace, batch.memory)
             var slot = UpsertBatch.Slot(
                 row: place, byteCount: batch.memory.count - place, workspace: workspace,
                 version: version, isNew: false)
@@ -150,7 +150,7 @@ enum FoundRow {
 
     /// - Returns: Where the row is in the work memory.
     static func write(
-        _ fields: FoundFields, hasLists: Bool, id: ContactID, _ workspace: Workspace,
+        _ fields: Span<QueryResult.Field>, hasLists: Bool, id: ContactID, _ workspace: Workspace,
         _ memory: WorkMemory
     ) -> Int {
         var byteCount = RowLayout.columnsOffset + 4 * RowLayout.variableColumnCount

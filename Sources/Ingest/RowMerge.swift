@@ -39,26 +39,26 @@ struct MergeScratch {
         }
     }
 
-    /// The columns with what was merged in place of what stood.
-    func withColumns<Result>(of merge: RowMerge, _ body: (RowColumns) -> Result) -> Result {
-        var columns = merge.columns
-        return fields.withUnsafeBytes { fields in
-            kinds.withUnsafeBytes { kinds in
-                lists.withUnsafeBytes { lists in
-                    if merge.fieldsAreMerged {
-                        columns[6] = ColumnBytes(start: fields.baseAddress, count: fields.count)
-                        columns[7] =
-                            kinds.count <= 1
-                            ? .null : ColumnBytes(start: kinds.baseAddress, count: kinds.count)
-                    }
-                    if merge.listsAreMerged {
-                        columns[RowLayout.listsColumn] = ColumnBytes(
-                            start: lists.baseAddress, count: lists.count)
-                    }
-                    return body(columns)
-                }
-            }
-        }
+    /// What the merged custom fields take in a row, with their lengths.
+    var fieldsByteCount: Int { 8 + fields.count + (hasKinds ? kinds.count : 0) }
+
+    /// What the joined lists take in a row.
+    var listsByteCount: Int { 4 + lists.count }
+
+    func writeFields(_ writer: inout ColumnWriter) {
+        writer.column(fields)
+        if hasKinds { writer.column(kinds) } else { writer.null() }
+    }
+
+    func writeLists(_ writer: inout ColumnWriter) { writer.column(lists) }
+
+    /// More than the version byte of jsonb.
+    private var hasKinds: Bool { kinds.count > 1 }
+}
+
+extension ColumnWriter {
+    fileprivate mutating func column(_ bytes: [UInt8]) {
+        bytes.withUnsafeBytes { column(ColumnBytes(start: $0.baseAddress, count: $0.count)) }
     }
 }
 
@@ -93,10 +93,14 @@ struct RowMerge {
         self.mode = mode
     }
 
-    /// The columns of the row that results, but for those that are in the scratch.
-    fileprivate var columns: RowColumns {
-        let taken = UInt16(changed) | (fieldsAreReplaced ? 0b1100_0000 : 0)
-        return RowColumns { taken & 1 << UInt16($0) != 0 ? incoming[$0] : current[$0] }
+    /// A column of the row that results, unless it is in the scratch.
+    @inline(__always)
+    func piece(_ column: Int) -> RowPiece {
+        let isTaken =
+            column < RowLayout.textColumnCount
+            ? changed & 1 << UInt8(column) != 0
+            : column < RowLayout.listsColumn && fieldsAreReplaced
+        return isTaken ? incoming.piece(column) : current.piece(column)
     }
 
     /// - Parameter lists: Lists to join beside those of the contact.

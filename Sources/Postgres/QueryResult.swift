@@ -100,14 +100,17 @@ package final class QueryResult {
         precondition(
             row >= 0 && row < rowCount && columnCount <= fields.count,
             "no such row in the result, or no room for its columns")
-        for column in 0..<columnCount {
-            let count = PQgetlength(result, CInt(truncatingIfNeeded: row), CInt(column))
+        let result = result
+        let row = CInt(truncatingIfNeeded: row)
+        for index in 0..<columnCount {
+            let column = CInt(truncatingIfNeeded: index)
+            let count = PQgetlength(result, row, column)
             // A NULL has no length either; all others need not be asked.
-            if count == 0, PQgetisnull(result, CInt(truncatingIfNeeded: row), CInt(column)) != 0 {
-                fields[column] = .null
+            if count == 0, PQgetisnull(result, row, column) != 0 {
+                fields[index] = .null
             } else {
-                let start = PQgetvalue(result, CInt(truncatingIfNeeded: row), CInt(column))
-                fields[column] = Field(start: UnsafeRawPointer(start), count: Int(count))
+                let start = PQgetvalue(result, row, column)
+                fields[index] = Field(start: UnsafeRawPointer(start), count: Int(count))
             }
         }
     }

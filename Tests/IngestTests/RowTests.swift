@@ -88,7 +88,7 @@ import Testing
         let patchBytes = patch.map { Array(("\u{1}" + $0).utf8) } ?? []
         return try patchBytes.withUnsafeBytes { patchBytes in
             try withViews(current, incoming) { current, incoming in
-                var scratch = MergeScratch()
+                let batch = UpsertBatch()
                 var merge = RowMerge(
                     current: current, incoming: incoming,
                     patch: patch == nil
@@ -96,12 +96,13 @@ import Testing
                         : ColumnBytes(start: patchBytes.baseAddress, count: patchBytes.count),
                     mentioned: mentioned, mode: mode)
                 var isChanged = false
-                if case .changed = merge.run(&scratch, lists: lists) { isChanged = true }
-                let columns = scratch.withColumns(of: merge) { columns in
-                    columns.indices.map { index in
-                        columns[index].start == nil
-                            ? nil : String(decoding: columns[index].buffer, as: UTF8.self)
-                    }
+                if case .changed = merge.run(&batch.scratch, lists: lists) { isChanged = true }
+                let row = batch.memory.base + batch.write(merge)
+                let view = RowView(row)
+                #expect(row + view.byteCount == batch.memory.base + batch.memory.count)
+                let columns = (0..<RowLayout.variableColumnCount).map { column in
+                    view[column].start == nil
+                        ? nil : String(decoding: view[column].buffer, as: UTF8.self)
                 }
                 return (isChanged, merge.changed, columns)
             }
@@ -194,7 +195,7 @@ import Testing
                     start: base + place.lowerBound, count: place.count)
             }
             let offset = FoundRow.write(
-                fields, hasLists: hasLists, id: id, workspace, memory)
+                fields.span, hasLists: hasLists, id: id, workspace, memory)
             return Array(
                 UnsafeRawBufferPointer(
                     start: memory.base + offset, count: memory.count - offset))
