@@ -126,7 +126,7 @@ let package = Package(
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
                 .product(name: "Logging", package: "swift-log"),
             ],
-            path: "Tests/Bench", swiftSettings: settings),
+            path: "Tests/Bench", exclude: ["throughput.svg"], swiftSettings: settings),
         // What the tests share: private databases, seeded random, bytes cut at every place.
         .target(
             name: "TestSupport", dependencies: ["Postgres"], path: "Tests/TestSupport",

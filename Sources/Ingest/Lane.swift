@@ -267,6 +267,11 @@ struct Lane {
         attemptStart = .now
         var isCommitting = false
         do {
+            // What breaks once the COMMIT is on its way is in doubt; a server that went away while
+            // the lane was idle is not.
+            if let open, !open.connection.isHealthy {
+                throw PostgresError(.connectionLost, "the server hung up")
+            }
             let open = try self.open ?? connector.connect(lane: number)
             self.open = open
             try findReplayedErrors(range, open.ledgers)
@@ -275,7 +280,7 @@ struct Lane {
             try open.ledgers?.write(entries)
             try open.events?.write(batch) { works[batch.items[$0].work].ledger?.importID ?? "" }
             isCommitting = true
-            try open.connection.enqueue(prepared: "commit")
+            try open.connection.enqueue(prepared: LaneConnector.commit)
             try open.connection.settle()
             open.store.committed(batch)
             settle(entries, end)
@@ -332,7 +337,11 @@ struct Lane {
                 metadata: ["lane": "\(number)", "error": "\(error)"])
         }
         if connector.isDryRun, wasOpen { return .failed(.dryRunLost) }
-        return isCommitting ? .failed(.outcomeUnknown) : .away(sqlstate: nil)
+        // Statements are answered in their order, so a server that ends the connection at one has
+        // not come to those behind it.
+        let endedBefore =
+            error.sqlstate != nil && error.statement.map { $0 != LaneConnector.commit } ?? false
+        return isCommitting && !endedBefore ? .failed(.outcomeUnknown) : .away(sqlstate: nil)
     }
 
     /// What a statement that must find something did not find (`ContactStatements.all`), now that

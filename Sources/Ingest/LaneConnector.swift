@@ -17,6 +17,9 @@ struct LaneConnection {
 
 /// How a lane reaches its database.
 struct LaneConnector: Sendable {
+    /// The last statement of each transaction.
+    static let commit = "commit"
+
     let conninfo: String
     let isDryRun: Bool
     let paths: PathCounters
@@ -28,7 +31,7 @@ struct LaneConnector: Sendable {
             settings: ContactUpsert.settings)
         // Longer than statement_timeout: the server's word is clearer than our silence.
         connection.statementDeadline = .seconds(65)
-        try connection.prepare("commit", "COMMIT")
+        try connection.prepare(Self.commit, "COMMIT")
         let begin = try TransactionBegin(connection)
         guard !isDryRun else {
             return LaneConnection(

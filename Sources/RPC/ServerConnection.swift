@@ -179,7 +179,9 @@ package final class ServerConnection: SessionDelegate {
         guard let session else { return }
         let withheld = session.uncreditedByteCount
         guard withheld >= ConnectionLimits.creditStepByteCount else { return }
-        let room = options.budget.room(whileHolding: heldByteCount)
+        // What the peer may send already will be at work too.
+        let open = options.limits.connectionWindowByteCount - withheld
+        let room = options.budget.room(whileHolding: heldByteCount) - open
         if room < withheld { scheduleRecheck() }
         guard room >= ConnectionLimits.creditStepByteCount else { return }
         session.returnConnectionCredit(min(withheld, room))

@@ -62,7 +62,7 @@ extension EngineHarness {
 
     /// Polls until the condition holds, at most ten seconds.
     func eventually(_ condition: () throws -> Bool) throws -> Bool {
-        let end = ContinuousClock.now + .seconds(10)
+        let end = ContinuousClock.now + .seconds(60)
         while ContinuousClock.now < end {
             if try condition() { return true }
             WorkerThread.sleep(.milliseconds(20))
