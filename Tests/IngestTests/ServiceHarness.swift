@@ -60,7 +60,7 @@ extension EngineHarness {
         try connection.query("SELECT count(*) FROM \(table)").int64(0, 0) ?? -1
     }
 
-    /// Polls until the condition holds, at most ten seconds.
+    /// Polls until the condition holds, at most a minute.
     func eventually(_ condition: () throws -> Bool) throws -> Bool {
         let end = ContinuousClock.now + .seconds(60)
         while ContinuousClock.now < end {
