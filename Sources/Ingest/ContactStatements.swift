@@ -31,25 +31,18 @@ enum ContactStatements {
 
     /// Locks what `lookUp` would find. A statement of its own: one that waits for a lock goes on
     /// with the newest version of the row, but sees everything else as it stood when it began.
-    static func lock(_ identifier: Identifier) -> String {
-        """
-        SELECT count(*)
-        FROM unnest($2::\(identifier.type)[]) AS k (key)
-        CROSS JOIN LATERAL (
-            SELECT id FROM contacts WHERE \(probe(identifier))
-            ORDER BY \(identifier.name) LIMIT 1 FOR UPDATE
-        ) c
-        """
-    }
+    static func lock(_ identifier: Identifier) -> String { count(identifier, "FOR UPDATE") }
 
     /// How many contacts have one of the identifiers.
-    static func taken(_ identifier: Identifier) -> String {
+    static func taken(_ identifier: Identifier) -> String { count(identifier, "") }
+
+    private static func count(_ identifier: Identifier, _ lock: String) -> String {
         """
         SELECT count(*)
         FROM unnest($2::\(identifier.type)[]) AS k (key)
         CROSS JOIN LATERAL (
             SELECT id FROM contacts WHERE \(probe(identifier))
-            ORDER BY \(identifier.name) LIMIT 1
+            ORDER BY \(identifier.name) LIMIT 1 \(lock)
         ) c
         """
     }

@@ -29,8 +29,8 @@ import TestSupport
         try harness.connection.query("SELECT count(*) FROM contacts").int64(0, 0)
     }
 
-    /// Few contacts go by INSERT, many by COPY.
-    @Test(arguments: [3, 500])
+    /// Up to 100 contacts go by INSERT, more by COPY.
+    @Test(arguments: [3, 100, 101, 500])
     func newContactsAreNotLookedUpOnceLookUpsFindNone(size: Int) throws {
         var results: [ContactResult] = []
         for part in 0..<4 {
