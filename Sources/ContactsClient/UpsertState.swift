@@ -6,12 +6,14 @@
 
 internal import Contacts
 internal import DequeModule
+internal import HTTP2
 internal import NIOCore
 internal import RPC
 
 struct UpsertFields: Sendable {
-    /// Sending suspends over this: a few messages ahead of the connection keep it busy.
-    private static let unsentByteLimit = 64 * 1024
+    /// Sending suspends over this. It is where the connection calls for more, so lower it would wait
+    /// for a call that does not come, and higher contacts would only grow older here.
+    private static let unsentByteLimit = ConnectionLimits().outboundLowWaterByteCount
     /// No more results are taken over this; they stay with the server.
     private static let resultLimit = 8192
 
@@ -41,7 +43,7 @@ struct UpsertFields: Sendable {
     mutating func put(_ message: [UInt8]) -> Result<Bool, ClientError>? {
         if let end { return .failure(end ?? .endedEarly) }
         if isFinished { return .failure(.sentAfterFinish) }
-        guard outbox.readableBytes + unsentByteCount < Self.unsentByteLimit else { return nil }
+        guard outbox.readableBytes + unsentByteCount <= Self.unsentByteLimit else { return nil }
         Envelope.write(into: &outbox) { $0.writeBytes(message) }
         defer { isFetchExpected = true }
         return .success(!isFetchExpected)

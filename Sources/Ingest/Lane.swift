@@ -276,12 +276,15 @@ struct Lane {
             self.open = open
             try findReplayedErrors(range, open.ledgers)
             let end = try open.store.run(batch, range, contended: contended)
+            let isWritten = !open.connection.hasQueuedStatements
+            let commitStart = ContinuousClock.now
             let entries = ledgerEntries(range.lowerBound..<end)
             try open.ledgers?.write(entries)
             try open.events?.write(batch) { works[batch.items[$0].work].ledger?.importID ?? "" }
             isCommitting = true
             try open.connection.enqueue(prepared: LaneConnector.commit)
             try open.connection.settle()
+            if isWritten { pace.committed(in: .now - commitStart) }
             open.store.committed(batch)
             settle(entries, end)
             return .committed(end: end)

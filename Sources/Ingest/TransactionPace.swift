@@ -13,9 +13,12 @@
 // (src/backend/access/heap/README.HOT).
 
 struct TransactionPace {
-    /// What a transaction should take under full load. Whoever comes to a busy lane waits for the
-    /// one at work and is part of the next.
-    private static let goal = Duration.milliseconds(50)
+    /// What a transaction should take under full load, where a COMMIT is quick. Whoever comes to a
+    /// busy lane waits for the one at work and is part of the next.
+    private static let shortest = Duration.milliseconds(20)
+    /// Where a COMMIT is slow, so many times as long as that, but not for ever.
+    private static let commits = 8.0
+    private static let longest = Duration.milliseconds(100)
     /// Fewer would save little time: most of it would go to the fsync and the round trips.
     private static let smallest = 2_000
     /// The same while small transactions spare the indexes.
@@ -31,6 +34,7 @@ struct TransactionPace {
 
     private var fittingCount = 4_000
     private var nanosecondsPerContact = 0.0
+    private var goal = Self.shortest
     private var updateLimit: Int?
     private var updatesUntilRetry = 0
 
@@ -40,9 +44,16 @@ struct TransactionPace {
         let pace = duration / .nanoseconds(1) / Double(contacts)
         nanosecondsPerContact =
             nanosecondsPerContact == 0 ? pace : nanosecondsPerContact * 0.75 + pace * 0.25
-        let fitting = Self.goal / .nanoseconds(1) / nanosecondsPerContact
+        let fitting = goal / .nanoseconds(1) / nanosecondsPerContact
         fittingCount = Int(
             min(Double(LaneQueue.transactionContactLimit), max(Double(Self.smallest), fitting)))
+    }
+
+    /// Of a transaction's end: the progress of its imports and the COMMIT with its fsync, which take
+    /// as long for few contacts as for many.
+    mutating func committed(in duration: Duration) {
+        let aim = min(max(duration * Self.commits, Self.shortest), Self.longest)
+        goal = goal * 0.75 + aim * 0.25
     }
 
     /// Of the same transaction.

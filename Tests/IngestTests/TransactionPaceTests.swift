@@ -12,11 +12,29 @@ import Testing
         for _ in 0..<50 { pace.took(.milliseconds(10), for: pace.contactLimit) }
         #expect(pace.contactLimit == 10_000)
         for _ in 0..<50 { pace.took(.microseconds(10 * pace.contactLimit), for: pace.contactLimit) }
+        #expect(abs(pace.contactLimit - 2_000) < 100)
+        for _ in 0..<50 { pace.took(.microseconds(4 * pace.contactLimit), for: pace.contactLimit) }
         #expect(abs(pace.contactLimit - 5_000) < 100)
         // A small one says nothing.
         let before = pace.contactLimit
         for _ in 0..<50 { pace.took(.seconds(1), for: 100) }
         #expect(pace.contactLimit == before)
+    }
+
+    /// Where the disk is slow, the COMMIT must not be most of it.
+    @Test func aTransactionIsLongerThanItsCommit() {
+        var pace = TransactionPace()
+        func limit(commit: Duration) -> Int {
+            for _ in 0..<50 {
+                pace.took(.microseconds(10 * pace.contactLimit), for: pace.contactLimit)
+                pace.committed(in: commit)
+            }
+            return pace.contactLimit
+        }
+        #expect((2_000...2_100).contains(limit(commit: .microseconds(100))))
+        #expect((3_900...4_000).contains(limit(commit: .milliseconds(5))))
+        #expect((9_900...10_000).contains(limit(commit: .seconds(1))))
+        #expect((2_000...2_100).contains(limit(commit: .milliseconds(1))))
     }
 
     /// A page has 32 rows that came within 5,000 contacts, in any order.
