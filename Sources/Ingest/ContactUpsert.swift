@@ -138,6 +138,7 @@ final class ContactUpsert: BatchStore {
     func run(_ batch: UpsertBatch, _ range: Range<Int>, contended: Bool) throws -> Int {
         batch.begin(range)
         isGuess = !contended && batch.mayAllBeNew && guess.expectsNew(batch.workspaces)
+        batch.arrange(range, keysOnly: isGuess)
         try begin.run(batch)
         if !isGuess {
             try find(batch, contended: contended)

@@ -72,6 +72,7 @@ final class DryRunUpsert: BatchStore {
 
     func run(_ batch: UpsertBatch, _ range: Range<Int>, contended: Bool) throws -> Int {
         batch.begin(range)
+        batch.arrange(range, keysOnly: false)
         try begin.run(batch, readOnly: true)
         try lookUp.run(batch) { ("look_up_\($0.name)", Self.lookUp($0)) }
         let end = try apply(batch, range) { try fetchFields(batch, $0) }

@@ -77,16 +77,16 @@ struct Footprint {
 extension UpsertBatch {
     /// The unique identifiers that any contact of the batch mentions, and what they are matched by.
     func mentions() -> Footprint {
-        var footprint = Footprint(expecting: items.count * 2)
+        var footprint = Footprint(expecting: items.count * identifiersPerItem)
         for item in items {
             let plan = plans[item.plan]
             let workspaceID = plan.workspace.id
             footprint.insert(Footprint.hash(workspaceID, plan.key, item.keyHash))
             guard !item.isReplay else { continue }
-            let view = RowView(memory.base + item.row)
+            let row = UnsafeRawPointer(memory.base + item.row)
             for identifier in Identifier.settable where plan.workspace.uniqueBy.contains(identifier)
             {
-                let key = view.columns[identifier.rawValue]
+                let key = RowLayout.column(identifier.rawValue, of: row)
                 guard identifier != plan.key, key.start != nil else { continue }
                 footprint.insert(Footprint.hash(workspaceID, identifier, KeyHash.of(key.buffer)))
             }
@@ -107,15 +107,15 @@ extension UpsertBatch {
             guard !item.isReplay, !isDropped(item.work), !isRejected(index) else { continue }
             let plan = plans[item.plan]
             let owner = identifiers[owner: item.entries[plan.key.rawValue]]
-            guard owner >= 0 else { continue }
-            let stands = RowView(memory.base + slots[Int(owner)].firstRow)
-            let view = RowView(memory.base + item.row)
+            // A contact that is new has nothing but what is mentioned.
+            guard owner >= 0, !slots[Int(owner)].isNew else { continue }
+            let stands = UnsafeRawPointer(memory.base + slots[Int(owner)].firstRow)
+            let row = UnsafeRawPointer(memory.base + item.row)
             for identifier in Identifier.settable where plan.workspace.uniqueBy.contains(identifier)
             {
-                let key = stands.columns[identifier.rawValue]
-                guard key.start != nil, !(key == view.columns[identifier.rawValue]) else {
-                    continue
-                }
+                let key = RowLayout.column(identifier.rawValue, of: stands)
+                guard key.start != nil, !(key == RowLayout.column(identifier.rawValue, of: row))
+                else { continue }
                 let hash = Footprint.hash(plan.workspace.id, identifier, KeyHash.of(key.buffer))
                 if !mentions.contains(hash) { footprint.insert(hash) }
             }

@@ -70,6 +70,9 @@ struct IdentifierTable {
         set { entries[Int(entry)].owner = newValue }
     }
 
+    /// Whether nobody has one of the identifiers.
+    var hasUnowned: Bool { entries.contains { $0.owner < 0 } }
+
     /// Gives an identifier that is free to a contact of the transaction.
     mutating func take(_ entry: Int32, for slot: Int32) {
         entries[Int(entry)].owner = slot
@@ -151,16 +154,20 @@ struct IdentifierTable {
         }
     }
 
-    /// The entries in the order of field, workspace and key bytes, as the indexes have them. Rows
+    /// The entries of some fields in the order of field, workspace and key bytes, as the indexes have them. Rows
     /// are looked up, locked and written in this order: two transactions that share keys queue
     /// instead of deadlocking, and neighbours in the index are touched together.
-    func sorted(in memory: WorkMemory) -> [Int32] {
-        var keys = entries.indices.map { index in
-            let entry = entries[index]
-            return SortKey(
-                group: UInt64(entry.field.rawValue) << 32
-                    | UInt64(UInt32(bitPattern: entry.workspaceID)),
-                prefix: prefix(entry, memory), entry: Int32(index))
+    func sorted(_ fields: Set<Identifier>, in memory: WorkMemory) -> [Int32] {
+        var fieldBits: UInt8 = 0
+        for field in fields { fieldBits |= 1 << UInt8(field.rawValue) }
+        var keys: [SortKey] = []
+        keys.reserveCapacity(entries.count)
+        for (index, entry) in entries.enumerated() {
+            guard fieldBits & 1 << UInt8(entry.field.rawValue) != 0 else { continue }
+            let group =
+                UInt64(entry.field.rawValue) << 32 | UInt64(UInt32(bitPattern: entry.workspaceID))
+            keys.append(
+                SortKey(group: group, prefix: prefix(entry, memory), entry: Int32(index)))
         }
         let base = UnsafeRawPointer(memory.base)
         entries.withUnsafeBufferPointer { entries in

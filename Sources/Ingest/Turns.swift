@@ -116,11 +116,13 @@ struct Turns {
         guard let index = index(number) else { return }
         turns[index].standing.formUnion(standing)
         if isWhole { turns[index].isLookedUp = true }
+        // Of a pair that is at work neither mentions what the other does: the later one did not begin
+        // before that was seen.
         for earlier in turns[..<index] where turns[index].seen.contains(earlier.number) {
-            if meet(earlier, turns[index]) { turns[index].isSpoilt = true }
+            if meetInStanding(earlier, turns[index]) { turns[index].isSpoilt = true }
         }
         for later in turns.indices.dropFirst(index + 1) where turns[later].seen.contains(number) {
-            if meet(turns[index], turns[later]) { turns[later].isSpoilt = true }
+            if meetInStanding(turns[index], turns[later]) { turns[later].isSpoilt = true }
         }
     }
 
@@ -179,7 +181,14 @@ struct Turns {
         guard let leftMentions = left.mentions, let rightMentions = right.mentions,
             areNear(left, right)
         else { return false }
-        return leftMentions.intersects(rightMentions) || left.standing.intersects(rightMentions)
-            || right.standing.intersects(leftMentions)
+        return leftMentions.intersects(rightMentions) || meetInStanding(left, right)
+    }
+
+    /// The same, of two that mention nothing in common.
+    private func meetInStanding(_ left: Turn, _ right: Turn) -> Bool {
+        guard let leftMentions = left.mentions, let rightMentions = right.mentions,
+            areNear(left, right)
+        else { return false }
+        return left.standing.intersects(rightMentions) || right.standing.intersects(leftMentions)
     }
 }

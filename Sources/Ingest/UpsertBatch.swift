@@ -173,6 +173,9 @@ final class UpsertBatch {
         return workspaces
     }
 
+    /// The most unique identifiers that a contact of the batch can mention.
+    var identifiersPerItem: Int { plans.map { $0.workspace.uniqueBy.count }.max() ?? 1 }
+
     func isDropped(_ work: Int) -> Bool { droppedWorks[work] }
 
     func isRejected(_ index: Int) -> Bool { !rejected.isEmpty && rejected.contains(index) }
@@ -190,11 +193,17 @@ final class UpsertBatch {
         mayAllBeNew = true
         joinedCount = 0
         planListsAreMentioned = Array(repeating: false, count: plans.count)
-        identifiers.reset(expecting: range.count)
+        identifiers.reset(expecting: range.count * identifiersPerItem)
         for index in range where !isDropped(items[index].work) && !isRejected(index) {
             begin(index)
         }
-        order = identifiers.sorted(in: memory)
+    }
+
+    /// Brings the identifiers of the items into order, or only those that contacts are matched by,
+    /// which is enough where nothing is looked up.
+    func arrange(_ range: Range<Int>, keysOnly: Bool) {
+        let keys = keysOnly ? Set(plans.map(\.key)) : Set(Identifier.allCases)
+        order = identifiers.sorted(keys, in: memory)
         dealIDs(range)
     }
 
@@ -284,7 +293,7 @@ final class UpsertBatch {
     /// Whether an identifier that contacts mention belongs to none of them in the end: they gave it
     /// up again, or failed. No index of the table then shows whether it was free.
     var hasUnprovenIdentifier: Bool {
-        tracksIDs && order.contains { identifiers[owner: $0] < 0 }
+        tracksIDs && identifiers.hasUnowned
     }
 
     /// Contacts that changed what stands, and on how many pages of the table.
