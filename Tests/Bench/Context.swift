@@ -31,8 +31,8 @@ final class BenchContext {
     }
 
     /// Starts contactsd on the run's database.
-    func startServer() throws -> ServerProcess {
-        try ServerProcess.contactsd(contactsd, lanes: settings.lanes, cluster)
+    func startServer(lanes: Int? = nil) throws -> ServerProcess {
+        try ServerProcess.contactsd(contactsd, lanes: lanes ?? settings.lanes, cluster)
     }
 
     func add(_ figure: Figure) { report.figures.append(figure) }

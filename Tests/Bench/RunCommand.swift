@@ -12,7 +12,10 @@ struct RunCommand: AsyncParsableCommand {
 
     static let scenarios =
         ThroughputScenario.all.map(\.key)
-        + [WireOnly.key, LoneContact.key, Trickle.key, ShortStreams.key, Growth.key]
+        + [
+            WireOnly.key, LoneContact.key, Trickle.key, ShortStreams.key, LaneScaling.key,
+            Growth.key,
+        ]
 
     @Option(help: "Contacts of a run.")
     var contacts = 200_000
@@ -119,6 +122,7 @@ struct RunCommand: AsyncParsableCommand {
             try await trickle.run()
         }
         if chosen.contains(ShortStreams.key) { try await ShortStreams(bench).run() }
+        if chosen.contains(LaneScaling.key) { try await LaneScaling(bench).run() }
         if chosen.contains(Growth.key) { try await Growth(bench).run() }
     }
 }
