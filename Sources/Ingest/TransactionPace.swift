@@ -15,7 +15,7 @@
 struct TransactionPace {
     /// What a transaction should take under full load, where a COMMIT is quick. Whoever comes to a
     /// busy lane waits for the one at work and is part of the next.
-    private static let shortest = Duration.milliseconds(20)
+    private static let shortest = Duration.milliseconds(50)
     /// Where a COMMIT is slow, so many times as long as that, but not for ever.
     private static let commits = 8.0
     private static let longest = Duration.milliseconds(100)
