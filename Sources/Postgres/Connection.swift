@@ -8,8 +8,24 @@ import CLibpq
 import Glibc
 
 package final class Connection {
+    package struct Silence {
+        let interval: Duration
+        let isLost: () -> Bool
+
+        /// - Parameters:
+        ///   - interval: How long the server may be silent before `isLost` is asked.
+        ///   - isLost: Whether no answer will come. It may block for a while.
+        package init(_ interval: Duration, isLost: @escaping () -> Bool) {
+            self.interval = interval
+            self.isLost = isLost
+        }
+    }
+
     /// The longest one statement, or one step of a COPY, may take until the connection is given up.
     package var statementDeadline: Duration = .seconds(60)
+    /// Asked again and again while the server keeps silent. A line that swallows everything looks
+    /// like a server that is at work; somebody else has to tell.
+    package var silence: Silence?
 
     /// nil once closed.
     private var handle: OpaquePointer?

@@ -13,7 +13,16 @@ struct Deadline {
         nanoseconds = Self.now() + bounded * 1_000_000_000 + max(attoseconds, 0) / 1_000_000_000
     }
 
+    private init(nanoseconds: Int64) {
+        self.nanoseconds = nanoseconds
+    }
+
     var isOver: Bool { Self.now() >= nanoseconds }
+
+    /// This one, or so long from now if that is earlier.
+    func atMost(_ duration: Duration) -> Deadline {
+        Deadline(nanoseconds: min(nanoseconds, Deadline(after: duration).nanoseconds))
+    }
 
     /// Waits for any of the `poll` events. An error of the descriptor counts as an event, so that
     /// the caller's next read or write reports it.

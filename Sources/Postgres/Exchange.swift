@@ -59,10 +59,24 @@ extension Connection {
             let left = PQflush(connection)
             if left == 0 { return }
             if left < 0 { throw lost(connection) }
-            let events = deadline.wait(for: CInt(POLLIN | POLLOUT), on: PQsocket(connection))
-            guard let events else { throw expired() }
+            let events = try wait(for: CInt(POLLIN | POLLOUT), connection, deadline)
             if events & ~CInt(POLLOUT) != 0, PQconsumeInput(connection) == 0 {
                 throw lost(connection)
+            }
+        }
+    }
+
+    private func wait(
+        for events: CInt, _ connection: OpaquePointer, _ deadline: Deadline
+    ) throws(PostgresError) -> CInt {
+        while true {
+            let step = silence.map { deadline.atMost($0.interval) } ?? deadline
+            if let events = step.wait(for: events, on: PQsocket(connection)) { return events }
+            if deadline.isOver { throw expired() }
+            if let silence, silence.isLost() {
+                close()
+                throw PostgresError(
+                    .connectionLost, "the line is silent and its backend idle or gone")
             }
         }
     }
@@ -72,9 +86,7 @@ extension Connection {
         _ connection: OpaquePointer, _ deadline: Deadline
     ) throws(PostgresError) -> OpaquePointer? {
         while PQisBusy(connection) == 1 {
-            guard deadline.wait(for: CInt(POLLIN), on: PQsocket(connection)) != nil else {
-                throw expired()
-            }
+            _ = try wait(for: CInt(POLLIN), connection, deadline)
             if PQconsumeInput(connection) == 0 {
                 // Of a dead connection PQgetResult does not block and tells the server's last
                 // words, if there are any; of another it might.
