@@ -81,6 +81,8 @@ final class ContactUpsert: BatchStore {
         ("synchronous_commit", "on"),
         ("statement_timeout", "60s"),
         ("idle_in_transaction_session_timeout", "30s"),
+        // A backend that waits for a lock ends when nobody waits for it any more.
+        ("client_connection_check_interval", "2s"),
         ("timezone", "UTC"),
     ]
 

@@ -22,8 +22,8 @@ struct Lane {
     let number: Int
     let logger: Logger
     private let connector: LaneConnector
-    private let batch = UpsertBatch()
-    private var works: [Work] = []
+    let batch = UpsertBatch()
+    var works: [Work] = []
     private var open: LaneConnection?
     private var awaySince: ContinuousClock.Instant?
     /// Items of a transaction; fewer once the contacts of a batch have proved to be large.
@@ -43,7 +43,7 @@ struct Lane {
     }
 
     /// A block of the batch, without its rows, which the batch has.
-    private struct Work {
+    struct Work {
         let range: Range<Int>
         let refusals: [RowBlock.Refusal]
         let workspace: Workspace
@@ -167,7 +167,7 @@ struct Lane {
             dropFailed(from: range.lowerBound)
             guard isAnyLeft else { return range.upperBound }
             let attempt = attempt(range, contended: races > 0)
-            if case .away = attempt {} else { awaySince = nil }
+            if !attempt.isLoss { awaySince = nil }
             switch attempt {
             case .committed(let end):
                 return end
@@ -210,6 +210,40 @@ struct Lane {
                 throw failure
             case .away(let sqlstate):
                 try wait(&pause, sqlstate)
+            case .inDoubt(let doubt):
+                if try isCommitted(doubt, &pause) {
+                    awaySince = nil
+                    settle(doubt.entries, doubt.end)
+                    return doubt.end
+                }
+                // A contact may have broken the connection, and may do so again.
+                try wait(&pause, nil)
+            }
+        }
+    }
+
+    /// Whether a transaction was committed whose COMMIT got no answer. Nothing else is written of its
+    /// calls before that is known.
+    private mutating func isCommitted(
+        _ doubt: Doubt, _ pause: inout Duration
+    ) throws(IngestFailure) -> Bool {
+        while true {
+            do throws(PostgresError) {
+                if self.open == nil { self.open = try connector.connect(lane: number) }
+                guard let open = self.open else { continue }
+                if try doubt.session.end(open.connection), let ledgers = open.ledgers {
+                    return try ledgers.wereCommitted(doubt.entries) {
+                        $0.progress(ofLane: number)
+                    }
+                }
+            } catch {
+                open?.connection.close()
+                open = nil
+            }
+            do throws(IngestFailure) {
+                try wait(&pause, nil)
+            } catch {
+                throw .outcomeUnknown
             }
         }
     }
@@ -237,6 +271,13 @@ struct Lane {
         pause = min(pause * 2, .seconds(2))
     }
 
+    /// A transaction that may be committed or not.
+    private struct Doubt {
+        let session: LaneSession
+        let entries: [LedgerWriter.Entry]
+        let end: Int
+    }
+
     /// What one try of a transaction came to.
     private enum Attempt {
         case committed(end: Int)
@@ -256,16 +297,26 @@ struct Lane {
         case tooLarge
         /// No connection, or the database is full or read-only: try again later.
         case away(sqlstate: String?)
+        /// The connection broke, and the COMMIT was on its way.
+        case inDoubt(Doubt)
         /// The database says that it cannot work as it is.
         case faulty(sqlstate: String)
         /// Nothing that another try would change.
         case failed(IngestFailure)
+
+        /// The connection, or the database's ability to write, was lost.
+        var isLoss: Bool {
+            switch self {
+            case .away, .inDoubt: true
+            default: false
+            }
+        }
     }
 
     private mutating func attempt(_ range: Range<Int>, contended: Bool) -> Attempt {
         attemptCount += 1
         attemptStart = .now
-        var isCommitting = false
+        var doubt: Doubt?
         do {
             // What breaks once the COMMIT is on its way is in doubt; a server that went away while
             // the lane was idle is not.
@@ -281,7 +332,7 @@ struct Lane {
             let entries = ledgerEntries(range.lowerBound..<end)
             try open.ledgers?.write(entries)
             try open.events?.write(batch) { works[batch.items[$0].work].ledger?.importID ?? "" }
-            isCommitting = true
+            doubt = Doubt(session: open.session, entries: entries, end: end)
             try open.connection.enqueue(prepared: LaneConnector.commit)
             try open.connection.settle()
             if isWritten { pace.committed(in: .now - commitStart) }
@@ -289,7 +340,7 @@ struct Lane {
             settle(entries, end)
             return .committed(end: end)
         } catch let error as PostgresError {
-            return recover(from: error, isCommitting: isCommitting)
+            return recover(from: error, doubt)
         } catch {
             rollBack()
             switch error {
@@ -303,9 +354,9 @@ struct Lane {
         }
     }
 
-    private mutating func recover(from error: PostgresError, isCommitting: Bool) -> Attempt {
+    private mutating func recover(from error: PostgresError, _ doubt: Doubt?) -> Attempt {
         if error.isConnectionLoss || open == nil {
-            return loseConnection(error, isCommitting: isCommitting)
+            return loseConnection(error, doubt)
         }
         rollBack()
         if error.isUniqueViolation, open?.store.takeGuessBack(batch) == true { return .wrongGuess }
@@ -330,7 +381,7 @@ struct Lane {
         return .faulty(sqlstate: sqlstate)
     }
 
-    private mutating func loseConnection(_ error: PostgresError, isCommitting: Bool) -> Attempt {
+    private mutating func loseConnection(_ error: PostgresError, _ doubt: Doubt?) -> Attempt {
         let wasOpen = open != nil
         open?.connection.close()
         open = nil
@@ -344,7 +395,8 @@ struct Lane {
         // not come to those behind it.
         let endedBefore =
             error.sqlstate != nil && error.statement.map { $0 != LaneConnector.commit } ?? false
-        return isCommitting && !endedBefore ? .failed(.outcomeUnknown) : .away(sqlstate: nil)
+        guard let doubt, !endedBefore else { return .away(sqlstate: nil) }
+        return .inDoubt(doubt)
     }
 
     /// What a statement that must find something did not find (`ContactStatements.all`), now that
@@ -365,7 +417,7 @@ struct Lane {
                 return lost.isEmpty ? .lostRace : .takenOver(lost)
             }
         } catch {
-            return loseConnection(error, isCommitting: false)
+            return loseConnection(error, nil)
         }
         return ContactUpsert.raced.contains(statement) ? .lostRace : nil
     }
@@ -384,71 +436,6 @@ struct Lane {
         } catch {
             open?.connection.close()
             open = nil
-        }
-    }
-
-    // MARK: Imports
-
-    /// What earlier calls have answered to contacts that are sent again.
-    private func findReplayedErrors(_ range: Range<Int>, _ ledgers: LedgerWriter?) throws {
-        guard let ledgers else { return }
-        for (index, work) in works.enumerated() where !work.isDone && !batch.isDropped(index) {
-            guard let ledger = work.ledger, ledger.goesOn else { continue }
-            let replays = work.range.clamped(to: range).filter { batch.items[$0].isReplay }
-            guard !replays.isEmpty else { continue }
-            let errors = try ledgers.failures(
-                among: replays.map { batch.items[$0].sequence }, of: ledger)
-            for (place, error) in errors { batch.replayedErrors[replays[place]] = error }
-        }
-    }
-
-    /// What the calls that have contacts in a range of items are to remember, one entry each.
-    private func ledgerEntries(_ range: Range<Int>) -> [LedgerWriter.Entry] {
-        var entries: [LedgerWriter.Entry] = []
-        var places: [ObjectIdentifier: Int] = [:]
-        for (index, work) in works.enumerated() where !work.isDone && !batch.isDropped(index) {
-            let part = work.range.clamped(to: range)
-            let isComplete = work.range.upperBound <= range.upperBound
-            guard let ledger = work.ledger, !part.isEmpty || isComplete else { continue }
-            let place = places[ObjectIdentifier(ledger)] ?? entries.count
-            if place == entries.count {
-                places[ObjectIdentifier(ledger)] = place
-                entries.append(.init(ledger: ledger, progress: ledger.progress(ofLane: number)))
-            }
-            record(work, part, isComplete: isComplete, in: &entries[place])
-        }
-        return entries
-    }
-
-    private func record(
-        _ work: Work, _ part: Range<Int>, isComplete: Bool, in entry: inout LedgerWriter.Entry
-    ) {
-        entry.progress.decided.fill(through: work.decidedThrough)
-        for index in part where !batch.items[index].isReplay {
-            entry.progress.decided.insert(batch.items[index].sequence)
-            let status = batch.outcomes[index].status
-            if status == .failed, let error = batch.errors[index] {
-                entry.progress.counts.count(error)
-                entry.failures.append((batch.items[index].sequence, error))
-            } else {
-                entry.progress.counts.count(status)
-            }
-        }
-        guard isComplete else { return }
-        for refusal in work.refusals {
-            entry.progress.decided.insert(refusal.sequence)
-            entry.progress.counts.count(refusal.error)
-        }
-        if let ending = work.ending { entry.ending = ending }
-    }
-
-    private mutating func settle(_ entries: [LedgerWriter.Entry], _ end: Int) {
-        for entry in entries { entry.ledger.commit(entry.progress, ofLane: number) }
-        for index in works.indices
-        where works[index].range.upperBound <= end && works[index].failure == nil {
-            works[index].isDone = true
-            // What is written takes no more part in the rest of the batch.
-            batch.drop(index)
         }
     }
 }

@@ -8,6 +8,7 @@ internal import Postgres
 /// A lane's connection and what was prepared on it.
 struct LaneConnection {
     let connection: Connection
+    let session: LaneSession
     let begin: TransactionBegin
     let store: any BatchStore
     /// Of the table only.
@@ -20,6 +21,10 @@ struct LaneConnector: Sendable {
     /// The last statement of each transaction.
     static let commit = "commit"
 
+    /// A COMMIT rarely takes that long, and callers wait for its answer.
+    private static let silence = Duration.seconds(3)
+    private static let connectTimeoutSeconds = 3
+
     let conninfo: String
     let isDryRun: Bool
     let paths: PathCounters
@@ -28,19 +33,36 @@ struct LaneConnector: Sendable {
         let connection = try Connection(
             conninfo: conninfo,
             applicationName: isDryRun ? "contactsd dry run" : "contactsd lane \(lane)",
-            settings: ContactUpsert.settings)
+            settings: ContactUpsert.settings,
+            connectTimeoutSeconds: Self.connectTimeoutSeconds)
         // Longer than statement_timeout: the server's word is clearer than our silence.
         connection.statementDeadline = .seconds(65)
+        let session = try LaneSession(of: connection)
+        connection.silence = Connection.Silence(Self.silence) { isLost(session) }
         try connection.prepare(Self.commit, "COMMIT")
         let begin = try TransactionBegin(connection)
         guard !isDryRun else {
             return LaneConnection(
-                connection: connection, begin: begin, store: try DryRunUpsert(connection, begin),
-                ledgers: nil, events: nil)
+                connection: connection, session: session, begin: begin,
+                store: try DryRunUpsert(connection, begin), ledgers: nil, events: nil)
         }
         return LaneConnection(
-            connection: connection, begin: begin,
+            connection: connection, session: session, begin: begin,
             store: try ContactUpsert(connection, begin, paths),
             ledgers: try LedgerWriter(connection, lane: lane), events: try EventWriter(connection))
+    }
+    /// Whether the line to a session is dead, though nobody has closed it.
+    private func isLost(_ session: LaneSession) -> Bool {
+        do throws(PostgresError) {
+            let connection = try Connection(
+                conninfo: conninfo, applicationName: "contactsd lane's second look",
+                connectTimeoutSeconds: Self.connectTimeoutSeconds)
+            defer { connection.close() }
+            connection.statementDeadline = .seconds(Self.connectTimeoutSeconds)
+            return try session.isOverOrIdle(connection)
+        } catch {
+            // 53300: too many connections; the one that we have may be as good as ever.
+            return error.sqlstate != "53300"
+        }
     }
 }

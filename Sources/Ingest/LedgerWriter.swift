@@ -150,6 +150,34 @@ struct LedgerWriter {
         try connection.enqueue(prepared: "import_add_failures", parameters)
     }
 
+    /// Whether a transaction that wrote these entries was committed. It is over, and no later one of
+    /// the lane has begun.
+    ///
+    /// - Parameter before: What the lane had decided of a call before.
+    func wereCommitted(
+        _ entries: [Entry], before: (ImportLedger) -> LaneProgress
+    ) throws(PostgresError) -> Bool {
+        // One that decided nothing changed nothing either, and may be run again.
+        let telling = entries.first { $0.progress.decided != before($0.ledger).decided }
+        guard let telling else { return false }
+        var parameters = Parameters()
+        parameters.append(int32: telling.ledger.workspaceID)
+        parameters.append(text: telling.ledger.importID)
+        parameters.append(int64: telling.ledger.call)
+        parameters.append(int32: Int32(lane))
+        let found = try connection.query(
+            """
+            SELECT decided_through, decided FROM import_progress
+            WHERE workspace_id = $1 AND import_id = $2 AND call = $3 AND lane = $4
+            """, parameters)
+        guard found.rowCount == 1, let base = found.int64(0, 0), let bytes = found.bytes(0, 1)
+        else {
+            return false
+        }
+        return UInt64(base) == telling.progress.decided.base
+            && [UInt8](bytes) == telling.progress.decided.bytes
+    }
+
     /// Queues what is to be written; it is sent with what comes next. One of `fences` fails when
     /// nothing may be written of some of the calls.
     func write(_ entries: [Entry]) throws {

@@ -26,6 +26,10 @@ class Fate(enum.Enum):
     ANSWER_LOST = 2
     # Its backend is killed as soon as it has it; all other connections break too.
     KILLED = 3
+    # It never reaches the database, and nothing passes on its connection any more, which stays open.
+    SWALLOWED = 4
+    # It succeeds, and then the same.
+    ANSWER_SWALLOWED = 5
 
 
 class CommitProxy:
@@ -36,6 +40,7 @@ class CommitProxy:
         self.reached = threading.Event()
         # It is held until this is set.
         self.go_on = threading.Event()
+        self.closed = threading.Event()
         # The fates so far.
         self.struck = []
         self._next = None
@@ -66,6 +71,7 @@ class CommitProxy:
 
     def close(self):
         self.go_on.set()
+        self.closed.set()
         # A thread that waits in accept() would keep the socket.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -125,10 +131,12 @@ class _Link:
             place = data.find(COMMIT) if self.is_lane and b"P" != data[:1] else -1
             if place >= 0:
                 self.fate = self.proxy.take_fate()
-                if self.fate and self.fate is not Fate.ANSWER_LOST:
+                if self.fate and self.fate not in (Fate.ANSWER_LOST, Fate.ANSWER_SWALLOWED):
                     self.proxy.hold()
-            if self.fate is Fate.LOST:
+            if self.fate in (Fate.LOST, Fate.SWALLOWED):
                 self.database.sendall(data[:place - COMMIT_START])
+                if self.fate is Fate.SWALLOWED:
+                    self.proxy.closed.wait()
                 return
             self.database.sendall(data)
             if self.fate is Fate.KILLED:
@@ -140,7 +148,12 @@ class _Link:
             if self.backend is None and BACKEND_KEY in data:
                 start = data.index(BACKEND_KEY) + len(BACKEND_KEY)
                 self.backend, = struct.unpack_from("!i", data, start)
-            if self.fate is Fate.ANSWER_LOST and COMMITTED in data:
+            if self.fate in (Fate.ANSWER_LOST, Fate.ANSWER_SWALLOWED) and COMMITTED in data:
                 self.proxy.hold()
+                if self.fate is Fate.ANSWER_SWALLOWED:
+                    self.proxy.closed.wait()
+                return
+            if self.fate is Fate.SWALLOWED:
+                self.proxy.closed.wait()
                 return
             self.client.sendall(data)
