@@ -154,8 +154,8 @@ struct IdentifierTable {
         }
     }
 
-    /// The entries of some fields in the order of field, workspace and key bytes, as the indexes have them. Rows
-    /// are looked up, locked and written in this order: two transactions that share keys queue
+    /// The entries of some fields in the order of field, workspace and key bytes, as the indexes
+    /// have them. Rows are looked up, locked and written in this order: two transactions that share keys queue
     /// instead of deadlocking, and neighbours in the index are touched together.
     func sorted(_ fields: Set<Identifier>, in memory: WorkMemory) -> [Int32] {
         var fieldBits: UInt8 = 0
