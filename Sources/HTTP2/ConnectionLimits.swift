@@ -50,11 +50,13 @@ package struct ConnectionLimits: Sendable {
     /// the peer provokes do not count in nghttp2's limit of resets which it sends).
     package var provokedResetCountPerTick = 400
 
-    /// Ticks of silence after which a PING asks whether the peer is still there.
-    package var silentTicksBeforePing = 12
+    /// Ticks of silence after which a PING asks whether the peer is still there. A peer that vanished
+    /// without a FIN keeps its calls, and the import that it drove, until it is missed.
+    package var silentTicksBeforePing = 1
 
-    /// Ticks that the peer has for the answer to that PING.
-    package var ticksForPingAnswer = 2
+    /// Ticks that the peer has for the answer to that PING: with the tick's length, it is missed 20 to
+    /// 30 seconds after its last byte.
+    package var ticksForPingAnswer = 1
 
     package init() {}
 

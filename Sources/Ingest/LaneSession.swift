@@ -14,7 +14,7 @@ struct LaneSession {
 
     /// Begins the session of a connection that was just opened.
     init(of connection: Connection) throws(PostgresError) {
-        number = .random(in: .min ... .max)
+        number = .random(in: 0 ... .max)
         _ = try connection.query("SELECT pg_advisory_lock(\(number))")
     }
 

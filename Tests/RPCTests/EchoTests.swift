@@ -230,13 +230,13 @@ struct EchoTests {
     }
 }
 
-/// Waits until the condition holds, at most some seconds.
+/// Waits until the condition holds. All tests run at once, so that it may take long.
 func eventually(
     _ condition: @Sendable () -> Bool, sourceLocation: SourceLocation = #_sourceLocation
 ) async throws {
-    for _ in 0..<500 {
+    for _ in 0..<6000 {
         if condition() { return }
         try await Task.sleep(for: .milliseconds(10))
     }
-    Issue.record("the condition did not come true in 5 s", sourceLocation: sourceLocation)
+    Issue.record("the condition did not come true in 60 s", sourceLocation: sourceLocation)
 }
