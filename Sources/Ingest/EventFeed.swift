@@ -111,7 +111,8 @@ final class EventFeed: Sendable {
 
     private func listen() throws(PostgresError) -> Connection {
         let connection = try Connection(
-            conninfo: conninfo, applicationName: "contactsd event feed", connectTimeoutSeconds: 5)
+            conninfo: conninfo, applicationName: "contactsd event feed", connectTimeout: .seconds(5)
+        )
         connection.statementDeadline = Self.patience
         try connection.execute("LISTEN \(Self.channel)")
         return connection

@@ -23,7 +23,7 @@ struct LaneConnector: Sendable {
 
     /// A COMMIT rarely takes that long, and callers wait for its answer.
     private static let silence = Duration.seconds(3)
-    private static let connectTimeoutSeconds = 3
+    private static let connectTimeout = Duration.seconds(3)
 
     let conninfo: String
     let isDryRun: Bool
@@ -34,7 +34,7 @@ struct LaneConnector: Sendable {
             conninfo: conninfo,
             applicationName: isDryRun ? "contactsd dry run" : "contactsd lane \(lane)",
             settings: ContactUpsert.settings,
-            connectTimeoutSeconds: Self.connectTimeoutSeconds)
+            connectTimeout: Self.connectTimeout)
         // Longer than statement_timeout: the server's word is clearer than our silence.
         connection.statementDeadline = .seconds(65)
         let session = try LaneSession(of: connection)
@@ -56,9 +56,9 @@ struct LaneConnector: Sendable {
         do throws(PostgresError) {
             let connection = try Connection(
                 conninfo: conninfo, applicationName: "contactsd lane's second look",
-                connectTimeoutSeconds: Self.connectTimeoutSeconds)
+                connectTimeout: Self.connectTimeout)
             defer { connection.close() }
-            connection.statementDeadline = .seconds(Self.connectTimeoutSeconds)
+            connection.statementDeadline = Self.connectTimeout
             return try session.isOverOrIdle(connection)
         } catch {
             // 53300: too many connections; the one that we have may be as good as ever.

@@ -43,6 +43,7 @@ final class Reader: Sendable {
     /// How long look-ups wait for a database that is away; those that come later in the same
     /// absence are tried once.
     static let patience = Duration.seconds(30)
+    private static let connectTimeout = Duration.seconds(3)
 
     private let condition = ConditionLock(value: false)
     private let state = NIOLockedValueBox(State())
@@ -147,7 +148,8 @@ final class Reader: Sendable {
 
     private func connect() throws(PostgresError) -> Connection {
         try Connection(
-            conninfo: conninfo, applicationName: "contactsd \(name)", settings: Self.settings)
+            conninfo: conninfo, applicationName: "contactsd \(name)", settings: Self.settings,
+            connectTimeout: Self.connectTimeout)
     }
 
     /// As on the lanes, every way but the index is switched off: the statements are written so that

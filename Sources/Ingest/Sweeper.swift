@@ -48,7 +48,7 @@ final class Sweeper: Sendable {
     private func sweep() throws {
         let connection = try Connection(
             conninfo: conninfo, applicationName: "contactsd sweeper", settings: Reader.settings,
-            connectTimeoutSeconds: 5)
+            connectTimeout: .seconds(5))
         defer { connection.close() }
         let lock = try connection.query("SELECT pg_try_advisory_lock(\(Self.lock))")
         guard lock.bool(0, 0) == true else { return }

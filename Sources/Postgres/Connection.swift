@@ -35,23 +35,39 @@ package final class Connection {
     var unflushedByteCount = 0
 
     /// Opens a connection. `conninfo` is a URL or a keyword string; what it leaves out comes from
-    /// the PG* environment. The settings hold for the whole session.
+    /// the PG* environment. Of several hosts the first that takes writes is used. The settings hold
+    /// for the whole session.
+    ///
+    /// - Parameter connectTimeout: How long each host may take.
     package init(
         conninfo: String, applicationName: String, settings: [(String, String)] = [],
-        connectTimeoutSeconds: Int = 10
+        connectTimeout: Duration = .seconds(10)
     ) throws(PostgresError) {
         let options = try ConnectionOptions(conninfo: conninfo, applicationName: applicationName)
-        guard let connection = options.startConnecting() else {
+        var alternatives = options.alternatives[...]
+        while let host = alternatives.popFirst() {
+            do throws(PostgresError) {
+                try connect(to: host, Deadline(after: connectTimeout))
+                try apply(settings)
+                return
+            } catch {
+                close()
+                if alternatives.isEmpty { throw error }
+            }
+        }
+    }
+
+    /// Whether a connection string can be understood.
+    package static func check(conninfo: String) throws(PostgresError) {
+        _ = try ConnectionOptions(conninfo: conninfo, applicationName: "")
+    }
+
+    private func connect(to host: ConnectionOptions, _ deadline: Deadline) throws(PostgresError) {
+        guard let connection = host.startConnecting() else {
             throw PostgresError(.couldNotConnect, "out of memory")
         }
         handle = connection
-        do throws(PostgresError) {
-            try connect(connection, deadline: Deadline(after: .seconds(connectTimeoutSeconds)))
-            try apply(settings)
-        } catch {
-            close()
-            throw error
-        }
+        try connect(connection, deadline: deadline)
     }
 
     deinit {

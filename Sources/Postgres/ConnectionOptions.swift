@@ -36,7 +36,37 @@ struct ConnectionOptions {
     }
 
     subscript(key: String) -> String? {
-        values.first { $0.0 == key }?.1
+        get { values.first { $0.0 == key }?.1 }
+        set {
+            values.removeAll { $0.0 == key }
+            if let newValue { values.append((key, newValue)) }
+        }
+    }
+
+    /// One for each host that is named, in their order. libpq goes on to the next by itself when a
+    /// host refuses, but not when it keeps silent: it heeds connect_timeout only when it blocks.
+    /// Contacts are written, so of several hosts the one that takes writes is meant.
+    var alternatives: [ConnectionOptions] {
+        let hosts = list("host")
+        let addresses = list("hostaddr")
+        let ports = list("port")
+        let count = max(hosts.count, addresses.count)
+        // Preferences cannot be told from one host alone.
+        guard count > 1, self["target_session_attrs"] != "prefer-standby" else { return [self] }
+        return (0..<count).map { index in
+            var one = self
+            if !hosts.isEmpty { one["host"] = index < hosts.count ? hosts[index] : nil }
+            if !addresses.isEmpty {
+                one["hostaddr"] = index < addresses.count ? addresses[index] : nil
+            }
+            if ports.count > 1 { one["port"] = index < ports.count ? ports[index] : nil }
+            if one["target_session_attrs"] == nil { one["target_session_attrs"] = "read-write" }
+            return one
+        }
+    }
+
+    private func list(_ key: String) -> [String] {
+        self[key]?.split(separator: ",", omittingEmptySubsequences: false).map(String.init) ?? []
     }
 
     /// Begins to connect; nil when out of memory. libpq copies what it is given.

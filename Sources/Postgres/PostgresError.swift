@@ -62,6 +62,13 @@ package struct PostgresError: Error, Equatable, Sendable, CustomStringConvertibl
         }
     }
 
+    /// May the database be as it should be later, without anything done on this side? It is away, has
+    /// another password as yet, is read-only or full.
+    package var mayPass: Bool {
+        isConnectionLoss || kind == .couldNotConnect || sqlstate == "25006"
+            || sqlstate?.hasPrefix("53") == true
+    }
+
     /// Is the data of the statement to blame?
     package var isDataError: Bool {
         sqlstate?.hasPrefix("22") == true || sqlstate?.hasPrefix("23") == true

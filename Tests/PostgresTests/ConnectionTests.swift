@@ -166,7 +166,7 @@ import Testing
         let error = #expect(throws: PostgresError.self) {
             _ = try Connection(
                 conninfo: "host=127.0.0.1 port=\(port) user=u", applicationName: "test",
-                connectTimeoutSeconds: 1)
+                connectTimeout: .seconds(1))
         }
         #expect(error?.kind == .couldNotConnect && error?.isConnectionLoss == true)
     }
