@@ -14,7 +14,7 @@ internal import RPC
 package final class ContactsServer: Sendable {
     /// How long calls may take to end once the server stops. A transaction takes far less; a peer
     /// that does not read its results is cut off after it.
-    private static let drainLimit = TimeAmount.seconds(8)
+    private static let drainLimit = TimeAmount.seconds(5)
 
     private let group: MultiThreadedEventLoopGroup
     private let listener: any Channel

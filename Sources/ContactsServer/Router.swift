@@ -26,6 +26,10 @@ struct Router: CallRouter {
         default: break
         }
         guard head.path.hasPrefix(Self.service) else { return nil }
+        guard engine.isOpen else {
+            call.finish(.databaseNotReached)
+            return nil
+        }
         switch head.path.dropFirst(Self.service.count) {
         case "BulkUpsert":
             // Before any message: a caller may wait for them before it sends one.

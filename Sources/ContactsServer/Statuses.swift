@@ -88,6 +88,10 @@ extension RPCStatus {
         }
     }
 
+    static var databaseNotReached: RPCStatus {
+        RPCStatus(.unavailable, "the server has not reached its database yet; try again")
+    }
+
     static func unknownWorkspace(_ name: String) -> RPCStatus {
         RPCStatus(
             .notFound,

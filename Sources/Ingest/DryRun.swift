@@ -37,7 +37,8 @@ package final class DryRun: Sendable {
         let connector = LaneConnector(
             conninfo: conninfo, isDryRun: true, paths: PathCounters())
         thread = WorkerThread {
-            var lane = Lane(queue: queue, connector: connector, number: 0, logger: logger)
+            var lane = Lane(
+                queue: queue, connector: connector, number: 0, logger: logger, onRefusal: {})
             lane.run()
             count.giveBack()
         }

@@ -5,6 +5,7 @@
 
 package import Contacts
 package import Logging
+package import Postgres
 internal import Synchronization
 
 package final class IngestEngine: Sendable {
@@ -38,9 +39,12 @@ package final class IngestEngine: Sendable {
     ///   - laneCount: How many transactions run at once.
     ///   - orderedLimit: How many contacts that contend for identifiers go to one transaction.
     ///   - sweepInterval: How often expired events and the like are removed.
+    ///   - prepare: Makes a database ready that could not be reached so far, such as by a migration;
+    ///     run once it can. `nil`: it is ready.
     package init(
         conninfo: String, laneCount: Int, orderedLimit: Int = LaneQueue.transactionContactLimit,
-        sweepInterval: Duration = .seconds(60), logger: Logger
+        sweepInterval: Duration = .seconds(60), logger: Logger,
+        prepare: (@Sendable (Connection) throws -> Void)? = nil
     ) {
         precondition(laneCount > 0, "an engine has lanes")
         let (queues, ordered) = Self.queues(laneCount, orderedLimit)
@@ -50,7 +54,8 @@ package final class IngestEngine: Sendable {
         self.logger = logger
         self.queues = queues
         lanes = LaneSet(queues: queues, ordered: ordered)
-        let monitor = DatabaseMonitor(conninfo: conninfo, lock: server, logger: logger)
+        let monitor = DatabaseMonitor(
+            conninfo: conninfo, lock: server, prepare: prepare, logger: logger)
         let writer = Reader(conninfo: conninfo, name: "writer", logger: logger)
         let feed = EventFeed(conninfo: conninfo, logger: logger)
         let sweeper = Sweeper(conninfo: conninfo, interval: sweepInterval, logger: logger)
@@ -65,7 +70,9 @@ package final class IngestEngine: Sendable {
             conninfo: conninfo, isDryRun: false, paths: paths)
         var threads = queues.enumerated().map { number, queue in
             WorkerThread {
-                var lane = Lane(queue: queue, connector: connector, number: number, logger: logger)
+                var lane = Lane(
+                    queue: queue, connector: connector, number: number, logger: logger,
+                    onRefusal: { monitor.refusedWrite() })
                 lane.run()
             }
         }
@@ -103,7 +110,7 @@ package final class IngestEngine: Sendable {
         writer = Reader(conninfo: "", logger: logger)
         feed = EventFeed(conninfo: "", logger: logger)
         sweeper = Sweeper(conninfo: "", interval: .seconds(60), logger: logger)
-        monitor = DatabaseMonitor(conninfo: "", lock: 0, logger: logger)
+        monitor = DatabaseMonitor(conninfo: "", lock: 0, prepare: nil, logger: logger)
         threads = []
         let always = ContinuousClock.now + .seconds(365 * 86_400)
         workspaces.withLock { $0 = known.mapValues { ($0, always) } }
@@ -111,6 +118,9 @@ package final class IngestEngine: Sendable {
 
     /// Whether the database takes contacts: looked at twice a second.
     package var canCommit: Bool { monitor.canCommit }
+
+    /// Whether the database has been prepared. Before that no call may be taken.
+    package var isOpen: Bool { monitor.wasPrepared }
 
     /// How many transactions went a way.
     package func count(of path: WritePath) -> Int { paths[path] }

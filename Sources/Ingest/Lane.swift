@@ -22,6 +22,8 @@ struct Lane {
     let number: Int
     let logger: Logger
     private let connector: LaneConnector
+    /// Called when the database refuses to write at all.
+    private let onRefusal: @Sendable () -> Void
     let batch = UpsertBatch()
     var works: [Work] = []
     private var open: LaneConnection?
@@ -35,9 +37,13 @@ struct Lane {
     private var attemptStart = ContinuousClock.now
     private var random = SystemRandomNumberGenerator()
 
-    init(queue: LaneQueue, connector: LaneConnector, number: Int, logger: Logger) {
+    init(
+        queue: LaneQueue, connector: LaneConnector, number: Int, logger: Logger,
+        onRefusal: @escaping @Sendable () -> Void
+    ) {
         self.queue = queue
         self.connector = connector
+        self.onRefusal = onRefusal
         self.number = number
         self.logger = logger
     }
@@ -237,8 +243,7 @@ struct Lane {
                     }
                 }
             } catch {
-                open?.connection.close()
-                open = nil
+                closeConnection()
             }
             do throws(IngestFailure) {
                 try wait(&pause, nil)
@@ -366,9 +371,13 @@ struct Lane {
             "transaction refused", metadata: ["lane": "\(number)", "error": "\(error)"])
         let sqlstate = error.sqlstate ?? "?????"
         // 53: insufficient resources, such as a full disk. 25006: read-only. 57014: timeout.
-        if sqlstate.hasPrefix("53") || sqlstate == "25006" || sqlstate == "57014" {
+        if sqlstate.hasPrefix("53") || sqlstate == "25006" {
+            onRefusal()
+            // Of several hosts another may be the one that takes writes.
+            closeConnection()
             return .away(sqlstate: sqlstate)
         }
+        if sqlstate == "57014" { return .away(sqlstate: sqlstate) }
         // Whatever else the owner's constraints, triggers and functions raise is about a contact,
         // and they may raise anything.
         guard Self.faultsOfTheDatabase.contains(where: { sqlstate.hasPrefix($0) }) else {
@@ -376,15 +385,13 @@ struct Lane {
             return open?.store.takeGuessBack(batch) == true ? .wrongGuess : .refused
         }
         // Whatever it is, it may hang on this connection.
-        open?.connection.close()
-        open = nil
+        closeConnection()
         return .faulty(sqlstate: sqlstate)
     }
 
     private mutating func loseConnection(_ error: PostgresError, _ doubt: Doubt?) -> Attempt {
         let wasOpen = open != nil
-        open?.connection.close()
-        open = nil
+        closeConnection()
         if awaySince == nil {
             logger.warning(
                 "lane has no connection, trying again",
@@ -434,8 +441,12 @@ struct Lane {
             _ = try? open?.connection.settle()
             try open?.connection.execute("ROLLBACK")
         } catch {
-            open?.connection.close()
-            open = nil
+            closeConnection()
         }
+    }
+
+    private mutating func closeConnection() {
+        open?.connection.close()
+        open = nil
     }
 }

@@ -13,20 +13,22 @@ enum LaneCount {
     /// runs.
     private static let othersPerServer = 14
 
+    /// Of a database that cannot be asked: PostgreSQL's default, less those kept for superusers.
+    private static let usualConnections = 97
+
     /// One lane for each core, since PostgreSQL works on one core for each, as far as half of the
     /// database's connections go; the other half is for a second server and for people.
-    static func usual(_ conninfo: String) throws(PostgresError) -> Int {
-        let connection = try Connection(
-            conninfo: conninfo, applicationName: "contactsd start")
-        defer { connection.close() }
+    ///
+    /// - Parameter connection: `nil` while the database cannot be reached.
+    static func usual(_ connection: Connection?) throws(PostgresError) -> Int {
+        let cores = ProcessInfo.processInfo.activeProcessorCount
+        guard let connection else { return fitting(cores: cores, connections: usualConnections) }
         let found = try connection.query(
             """
             SELECT current_setting('max_connections')::int8
                 - current_setting('superuser_reserved_connections')::int8
             """)
-        return fitting(
-            cores: ProcessInfo.processInfo.activeProcessorCount,
-            connections: Int(found.int64(0, 0) ?? 0))
+        return fitting(cores: cores, connections: Int(found.int64(0, 0) ?? 0))
     }
 
     static func fitting(cores: Int, connections: Int) -> Int {

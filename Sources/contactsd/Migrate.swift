@@ -21,6 +21,10 @@ struct Migrate: ParsableCommand {
     static func migrate(_ conninfo: String, _ logger: Logger) throws {
         let connection = try Connection(conninfo: conninfo, applicationName: "contactsd migrate")
         defer { connection.close() }
+        try migrate(connection, logger)
+    }
+
+    static func migrate(_ connection: Connection, _ logger: Logger) throws {
         let applied = try Schema.migrate(connection)
         logger.info(
             "schema is up to date",

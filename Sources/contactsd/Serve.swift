@@ -10,7 +10,9 @@ import Postgres
 struct Serve: ParsableCommand {
     /// How long running transactions may take once the calls have ended. Usual ones take a fraction
     /// of a second; one that waits for another program's lock is cut off.
-    private static let stopLimit = Duration.seconds(5)
+    private static let stopLimit = Duration.seconds(3)
+    /// How long the database may take to answer before the server starts without it.
+    private static let firstLookLimit = Duration.seconds(2)
 
     static let configuration = CommandConfiguration(
         abstract: "Serves until SIGTERM or SIGINT, then finishes what it has taken and ends.")
@@ -51,10 +53,11 @@ struct Serve: ParsableCommand {
         let opened = try database.open(logger)
         let signals = StopSignals()
         do {
-            if migrate { try Migrate.migrate(opened.conninfo, logger) }
-            let laneCount = try askedLaneCount ?? LaneCount.usual(opened.conninfo)
+            let first = try firstLook(opened.conninfo, logger)
+            let laneCount = askedLaneCount ?? first.laneCount
             let engine = IngestEngine(
-                conninfo: opened.conninfo, laneCount: laneCount, logger: logger)
+                conninfo: opened.conninfo, laneCount: laneCount, logger: logger,
+                prepare: first.isPrepared ? nil : preparation(logger))
             defer { engine.stop(within: Self.stopLimit) }
             let server = try listening(on: host, port) {
                 try ContactsServer(host: host, port: port, engine: engine, logger: logger)
@@ -71,7 +74,9 @@ struct Serve: ParsableCommand {
             if let adminServer, let adminAddress {
                 metadata["admin"] = "\(adminAddress.host):\(adminServer.port)"
             }
-            logger.info("ready", metadata: metadata)
+            logger.info(
+                first.isPrepared ? "ready" : "listening, without a database as yet",
+                metadata: metadata)
             let name = signals.wait()
             logger.info("stopping", metadata: ["signal": "\(name)"])
             server.drain()
@@ -87,6 +92,31 @@ struct Serve: ParsableCommand {
         }
         opened.cluster?.stop()
         logger.info("stopped")
+    }
+
+    /// Prepares the database and counts lanes. One that cannot be reached, or takes no writes, is
+    /// waited for while the server is up: it may only be slower to start.
+    private func firstLook(
+        _ conninfo: String, _ logger: Logger
+    ) throws -> (isPrepared: Bool, laneCount: Int) {
+        try Connection.check(conninfo: conninfo)
+        do {
+            let connection = try Connection(
+                conninfo: conninfo, applicationName: "contactsd start",
+                connectTimeout: Self.firstLookLimit)
+            defer { connection.close() }
+            if migrate { try Migrate.migrate(connection, logger) }
+            return (true, try LaneCount.usual(connection))
+        } catch let error as PostgresError where error.mayPass {
+            return (false, try LaneCount.usual(nil))
+        }
+    }
+
+    private func preparation(_ logger: Logger) -> @Sendable (Connection) throws -> Void {
+        let migrates = migrate
+        return { connection in
+            if migrates { try Migrate.migrate(connection, logger) }
+        }
     }
 
     private func listening<Server>(

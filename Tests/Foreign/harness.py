@@ -43,7 +43,8 @@ def wait_until(condition, seconds=20.0, what="the condition"):
 class Server:
     """One `contactsd serve` on a free port, with its own PostgreSQL unless it is given one."""
 
-    def __init__(self, data_dir=None, database_url=None, lanes=2, arguments=()):
+    def __init__(self, data_dir=None, database_url=None, lanes=2, arguments=(), up="ready"):
+        """`up`: a word of the log line that tells the address."""
         self.owns_directory = data_dir is None and database_url is None
         if self.owns_directory:
             data_dir = new_directory()
@@ -56,6 +57,7 @@ class Server:
             for name, value in os.environ.items()
             if not name.startswith(("PG", "CONTACTS_", "DATABASE_URL"))
         }
+        self._up = up
         self.process = subprocess.Popen(
             [CONTACTSD, "serve", "--listen", "127.0.0.1:0", "--lanes", str(lanes), *place,
              *arguments],
@@ -80,7 +82,7 @@ class Server:
     def _read_log(self):
         for line in self.process.stderr:
             self.log.append(line)
-            found = re.search(r"listen=(\S+:\d+).*\bready\b", line)
+            found = re.search(rf"listen=(\S+:\d+).*\b{self._up}\b", line)
             if found:
                 self._ready.put(found.group(1))
         self._ready.put(None)

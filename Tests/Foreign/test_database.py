@@ -48,6 +48,33 @@ class Cluster:
     def stop(self, mode="immediate"):
         self.run("pg_ctl", "-D", f"{self.directory}/data", "-m", mode, "-w", "stop")
 
+    def query(self, sql):
+        return subprocess.run(
+            [self.programs / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-c", sql, self.url],
+            check=True, stdout=subprocess.PIPE, text=True, timeout=60).stdout.strip()
+
+    def standby(self):
+        """A copy of this cluster that follows it."""
+        copy = Cluster.__new__(Cluster)
+        copy.programs = self.programs
+        copy.directory = harness.new_directory()
+        if os.geteuid() == 0:
+            user = pwd.getpwnam("postgres")
+            os.chown(copy.directory, user.pw_uid, user.pw_gid)
+        copy.run("pg_basebackup", "-d", self.url, "-D", f"{copy.directory}/data", "-R",
+                 "--checkpoint=fast", "--no-sync")
+        copy.url = f"host={copy.directory} port=5432 user=postgres dbname=postgres"
+        copy.start()
+        return copy
+
+    def wait_for_all_of(self, primary):
+        position = primary.query("SELECT pg_current_wal_lsn()")
+        wait_until(lambda: self.query(
+            f"SELECT pg_last_wal_replay_lsn() >= '{position}'") == "t", 20, "the standby's replay")
+
+    def promote(self):
+        self.run("pg_ctl", "-D", f"{self.directory}/data", "-w", "promote")
+
     def close(self):
         if pathlib.Path(self.directory, "data", "postmaster.pid").exists():
             self.stop()
