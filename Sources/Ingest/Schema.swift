@@ -192,6 +192,12 @@ package enum Schema {
             PRIMARY KEY (workspace_id, import_id, sequence)
         )
         """,
+        // 3: imports are forgotten.
+        """
+        ALTER TABLE workspaces
+            ADD COLUMN import_retention interval NOT NULL DEFAULT '7 days'
+                CHECK (import_retention > interval '0')
+        """,
     ]
 }
 

@@ -1,4 +1,5 @@
-// Removes what nobody may see any more: expired events, and members of lists that are gone.
+// Removes what nobody may see any more: expired events, members of lists that are gone, and imports
+// with which nobody has gone on for a while.
 //
 // In: nothing; it looks once a minute. Out: rows removed, in short transactions. A thread of its
 // own with a connection of its own. Of several servers on one database one sweeps at a time.
@@ -13,6 +14,8 @@ internal import Synchronization
 final class Sweeper: Sendable {
     /// Rows that one transaction removes: about 50 ms.
     static let chunk = 10_000
+    /// Imports that one transaction removes, with their progress and failures.
+    static let importChunk = 1000
 
     private let interval: Duration
     private let conninfo: String
@@ -57,6 +60,11 @@ final class Sweeper: Sendable {
                 try Self.removeExpired(of: workspace, connection)
             {}
         }
+        for workspace in try Self.workspaces(connection) {
+            while !isStopped.load(ordering: .relaxed),
+                try Self.forgetImports(of: workspace, connection)
+            {}
+        }
         for (workspace, list) in try Self.listsThatAreGone(connection) {
             while !isStopped.load(ordering: .relaxed),
                 try Lists.removeMembers(of: list, in: workspace, connection)
@@ -66,6 +74,54 @@ final class Sweeper: Sendable {
 
     /// "sweeping" in ASCII.
     private static let lock: Int64 = 0x7377_6565_7069_6E67
+
+    private static func workspaces(_ connection: Connection) throws -> [Int32] {
+        let found = try connection.query("SELECT id FROM workspaces ORDER BY id")
+        return (0..<found.rowCount).compactMap { found.int32($0, 0) }
+    }
+
+    /// Removes a part of the imports that are neither live nor were gone on with lately. Whoever goes
+    /// on with one afterwards begins a new one of that name.
+    ///
+    /// - Returns: Whether there may be more.
+    static func forgetImports(of workspace: Int32, _ connection: Connection) throws -> Bool {
+        var parameters = Parameters()
+        parameters.append(int32: workspace)
+        let found = try connection.query(forgetQuery, parameters)
+        return found.int64(0, 0) == Int64(importChunk)
+    }
+
+    /// A call that goes on with an import changes its row first, so one that does so meanwhile is
+    /// passed over, or finds nothing and makes the import anew.
+    static let forgetQuery = """
+        WITH alive AS MATERIALIZED (
+            SELECT l.classid::bigint << 32 | l.objid::bigint AS server FROM pg_locks l
+            WHERE l.locktype = 'advisory' AND l.objsubid = 1
+                AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        ), past AS MATERIALIZED (
+            SELECT now() - import_retention AS time FROM workspaces WHERE id = $1
+        ), old AS MATERIALIZED (
+            SELECT i.id FROM imports i
+            WHERE i.workspace_id = $1 AND i.created_at < (SELECT time FROM past)
+                AND i.updated_at < (SELECT time FROM past)
+                AND NOT EXISTS (
+                    SELECT FROM import_progress p
+                    WHERE p.workspace_id = $1 AND p.import_id = i.id
+                        AND p.updated_at >= (SELECT time FROM past))
+                AND NOT (i.state = 1 AND i.server IN (SELECT server FROM alive))
+            ORDER BY i.created_at, i.id LIMIT \(importChunk) FOR UPDATE SKIP LOCKED
+        ), progress AS (
+            DELETE FROM import_progress p USING old
+            WHERE p.workspace_id = $1 AND p.import_id = old.id
+        ), failures AS (
+            DELETE FROM import_failures f USING old
+            WHERE f.workspace_id = $1 AND f.import_id = old.id
+        ), gone AS (
+            DELETE FROM imports i USING old
+            WHERE i.workspace_id = $1 AND i.id = old.id RETURNING 1
+        )
+        SELECT count(*) FROM gone
+        """
 
     private static func workspacesWithEvents(_ connection: Connection) throws -> [Int32] {
         let found = try connection.query("SELECT workspace_id FROM event_offsets")

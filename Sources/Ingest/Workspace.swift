@@ -68,19 +68,24 @@ package struct Workspace: Sendable, Hashable {
     /// How long events are kept in a workspace that does not say otherwise.
     package static let usualEventRetention = Duration.seconds(7 * 86_400)
 
+    /// How long an import is known after its last progress, in such a workspace.
+    package static let usualImportRetention = Duration.seconds(7 * 86_400)
+
     /// Makes a workspace; `nil` if the name is taken.
     package static func create(
         _ name: String, uniqueBy: UniqueIdentifiers,
-        eventRetention: Duration = usualEventRetention, _ connection: Connection
+        eventRetention: Duration = usualEventRetention,
+        importRetention: Duration = usualImportRetention, _ connection: Connection
     ) throws -> Workspace? {
         var parameters = Parameters()
         parameters.append(text: name)
         parameters.append(int16: uniqueBy.rawValue)
         parameters.append(int64: eventRetention.components.seconds)
+        parameters.append(int64: importRetention.components.seconds)
         let result = try connection.query(
             """
-            INSERT INTO workspaces (name, unique_by, event_retention)
-            VALUES ($1, $2, $3 * interval '1 second')
+            INSERT INTO workspaces (name, unique_by, event_retention, import_retention)
+            VALUES ($1, $2, $3 * interval '1 second', $4 * interval '1 second')
             ON CONFLICT (name) DO NOTHING RETURNING id
             """, parameters)
         guard result.rowCount == 1, let id = result.int32(0, 0) else { return nil }

@@ -12,19 +12,23 @@ package struct WorkspaceSettings: Sendable, Equatable {
     package let uniqueBy: UniqueIdentifiers
     /// How long events are kept.
     package let eventRetention: Duration
+    /// How long an import is known after its last progress.
+    package let importRetention: Duration
 
     /// All workspaces, by name.
     package static func all(_ connection: Connection) throws(PostgresError) -> [WorkspaceSettings] {
         let found = try connection.query(
             """
-            SELECT id, name, unique_by, extract(epoch FROM event_retention)::int8
+            SELECT id, name, unique_by, extract(epoch FROM event_retention)::int8,
+                extract(epoch FROM import_retention)::int8
             FROM workspaces ORDER BY name
             """)
         return (0..<found.rowCount).map { row in
             WorkspaceSettings(
                 id: found.int32(row, 0) ?? 0, name: found.text(row, 1) ?? "",
                 uniqueBy: UniqueIdentifiers(rawValue: found.int16(row, 2) ?? 0),
-                eventRetention: .seconds(found.int64(row, 3) ?? 0))
+                eventRetention: .seconds(found.int64(row, 3) ?? 0),
+                importRetention: .seconds(found.int64(row, 4) ?? 0))
         }
     }
 
@@ -33,10 +37,12 @@ package struct WorkspaceSettings: Sendable, Equatable {
     /// - Parameters:
     ///   - uniqueBy: The identifiers that shall be unique; `nil`: as it is.
     ///   - eventRetention: How long events shall be kept; `nil`: as it is.
+    ///   - importRetention: How long imports shall be known after their last progress; `nil`: as it
+    ///     is.
     /// - Throws: `SettingsError`, or the `PostgresError` that ended the transaction.
     package static func change(
-        _ name: String, uniqueBy: UniqueIdentifiers?, eventRetention: Duration?,
-        _ connection: Connection
+        _ name: String, uniqueBy: UniqueIdentifiers? = nil, eventRetention: Duration? = nil,
+        importRetention: Duration? = nil, _ connection: Connection
     ) throws {
         try connection.execute("BEGIN")
         do {
@@ -44,14 +50,16 @@ package struct WorkspaceSettings: Sendable, Equatable {
                 throw SettingsError.unknownWorkspace
             }
             if let uniqueBy { try setUnique(uniqueBy, in: workspace.id, connection) }
-            if let eventRetention {
+            for (column, retention) in [
+                ("event_retention", eventRetention), ("import_retention", importRetention),
+            ] {
+                guard let retention else { continue }
                 var parameters = Parameters()
                 parameters.append(int32: workspace.id)
-                parameters.append(int64: eventRetention.components.seconds)
+                parameters.append(int64: retention.components.seconds)
                 _ = try connection.query(
-                    """
-                    UPDATE workspaces SET event_retention = $2 * interval '1 second' WHERE id = $1
-                    """, parameters)
+                    "UPDATE workspaces SET \(column) = $2 * interval '1 second' WHERE id = $1",
+                    parameters)
             }
             try connection.execute("COMMIT")
         } catch {

@@ -58,6 +58,9 @@ struct WorkspaceCommand: ParsableCommand {
         @Option(help: .eventRetention)
         var eventRetention = RetentionArgument(Workspace.usualEventRetention)
 
+        @Option(help: .importRetention)
+        var importRetention = RetentionArgument(Workspace.usualImportRetention)
+
         @OptionGroup var database: DatabaseOptions
 
         func validate() throws {
@@ -76,7 +79,7 @@ struct WorkspaceCommand: ParsableCommand {
             try WorkspaceCommand.run(on: database) { connection in
                 let workspace = try Workspace.create(
                     name, uniqueBy: identifiers, eventRetention: eventRetention.duration,
-                    connection)
+                    importRetention: importRetention.duration, connection)
                 guard let workspace else {
                     throw ValidationError("a workspace of the name \"\(name)\" exists")
                 }
@@ -87,7 +90,7 @@ struct WorkspaceCommand: ParsableCommand {
 
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Lists all workspaces: id, name, what is unique, how long events are kept.")
+            abstract: "Lists all workspaces: id, name, what is unique, how long what is kept.")
 
         @OptionGroup var database: DatabaseOptions
 
@@ -97,11 +100,11 @@ struct WorkspaceCommand: ParsableCommand {
                     [
                         "\(workspace.id)", workspace.name, workspace.uniqueBy.list,
                         RetentionArgument(workspace.eventRetention).text,
+                        RetentionArgument(workspace.importRetention).text,
                     ]
                 }
-                for line in Self.aligned([["id", "name", "unique", "event-retention"]] + rows) {
-                    print(line)
-                }
+                let head = ["id", "name", "unique", "event-retention", "import-retention"]
+                for line in Self.aligned([head] + rows) { print(line) }
             }
         }
 
@@ -136,11 +139,15 @@ struct WorkspaceCommand: ParsableCommand {
         @Option(help: .eventRetention)
         var eventRetention: RetentionArgument?
 
+        @Option(help: .importRetention)
+        var importRetention: RetentionArgument?
+
         @OptionGroup var database: DatabaseOptions
 
         func validate() throws {
-            guard unique != nil || eventRetention != nil else {
-                throw ValidationError("nothing to change: give --unique or --event-retention")
+            guard unique != nil || eventRetention != nil || importRetention != nil else {
+                throw ValidationError(
+                    "nothing to change: give --unique, --event-retention or --import-retention")
             }
             _ = try unique.map(WorkspaceCommand.identifiers)
         }
@@ -151,7 +158,7 @@ struct WorkspaceCommand: ParsableCommand {
                 do {
                     try WorkspaceSettings.change(
                         name, uniqueBy: identifiers, eventRetention: eventRetention?.duration,
-                        connection)
+                        importRetention: importRetention?.duration, connection)
                 } catch let error as SettingsError {
                     throw ValidationError("workspace \"\(name)\": \(error)")
                 }
@@ -164,5 +171,8 @@ struct WorkspaceCommand: ParsableCommand {
 extension ArgumentHelp {
     fileprivate static let eventRetention = ArgumentHelp(
         "How long events are kept: a number and s, m, h or d, such as 12h; at least 1s.",
+        valueName: "duration")
+    fileprivate static let importRetention = ArgumentHelp(
+        "How long after its last progress an import can be gone on with, as --event-retention.",
         valueName: "duration")
 }

@@ -10,9 +10,9 @@ from stubs import pb
 from tables import Tables, workspace_command
 
 
-def settings(server, name):
+def settings(server, name, kind="event"):
     return server.query(
-        "SELECT unique_by, extract(epoch FROM event_retention)::bigint FROM workspaces"
+        f"SELECT unique_by, extract(epoch FROM {kind}_retention)::bigint FROM workspaces"
         " WHERE name = %s", name)[0]
 
 
@@ -22,16 +22,17 @@ def set_ok(server, name, *arguments):
     return done
 
 
+@pytest.mark.parametrize(("kind", "column"), [("event", 3), ("import", 4)])
 @pytest.mark.parametrize(("text", "seconds"), [
     ("1s", 1), ("90m", 5400), ("12h", 43_200), ("7d", 604_800), ("36500d", 36_500 * 86_400)])
-def test_a_retention_is_set_and_listed(server, workspace, text, seconds):
-    set_ok(server, workspace, "--event-retention", text)
-    assert settings(server, workspace) == (1, seconds)
+def test_a_retention_is_set_and_listed(server, workspace, text, seconds, kind, column):
+    set_ok(server, workspace, f"--{kind}-retention", text)
+    assert settings(server, workspace, kind) == (1, seconds)
     created = f"{workspace}-{text}"
-    done = workspace_command(server, "create", created, "--event-retention", text)
+    done = workspace_command(server, "create", created, f"--{kind}-retention", text)
     assert done.returncode == 0, done.stderr
-    assert settings(server, created) == (1, seconds)
-    listed = {line.split()[1]: line.split()[3]
+    assert settings(server, created, kind) == (1, seconds)
+    listed = {line.split()[1]: line.split()[column]
               for line in workspace_command(server, "list").stdout.splitlines()}
     assert listed[workspace] == listed[created] == text
 
@@ -39,12 +40,13 @@ def test_a_retention_is_set_and_listed(server, workspace, text, seconds):
 @pytest.mark.parametrize("text", [
     "0s", "0d", "-1d", "+1d", "1", "d", "", "1w", "1.5h", "1h30m", "7 d", "36501d", "٣d",
     "99999999999999999999d", "9223372036854775807d"])
-@pytest.mark.parametrize("command", ["create", "set"])
-def test_another_retention_is_refused(server, workspace, command, text):
+@pytest.mark.parametrize(("command", "kind"), [
+    ("create", "event"), ("set", "event"), ("set", "import")])
+def test_another_retention_is_refused(server, workspace, command, kind, text):
     name = workspace if command == "set" else f"{workspace}-new"
-    done = workspace_command(server, command, name, f"--event-retention={text}")
+    done = workspace_command(server, command, name, f"--{kind}-retention={text}")
     assert done.returncode != 0
-    assert "event-retention" in done.stderr and "1s" in done.stderr
+    assert f"{kind}-retention" in done.stderr and "1s" in done.stderr
     assert server.query("SELECT count(*) FROM workspaces WHERE name = %s", f"{workspace}-new") == \
         [(0,)]
 
@@ -52,12 +54,13 @@ def test_another_retention_is_refused(server, workspace, command, text):
 def test_the_list_is_aligned_and_has_a_header(server, workspace):
     server.create_workspace("email,phone,external_id", f"{workspace}-with-a-long-name")
     lines = workspace_command(server, "list").stdout.splitlines()
-    assert lines[0].split() == ["id", "name", "unique", "event-retention"]
-    places = [lines[0].index(word) for word in ("name", "unique", "event-retention")]
+    assert lines[0].split() == ["id", "name", "unique", "event-retention", "import-retention"]
+    places = [lines[0].index(word)
+              for word in ("name", "unique", "event-retention", "import-retention")]
     assert all(line[place - 1] == " " != line[place] for line in lines for place in places)
     rows = [line.split() for line in lines[1:]]
     assert [row[1] for row in rows] == sorted(row[1] for row in rows)
-    assert ["1", "default", "email", "7d"] in rows
+    assert ["1", "default", "email", "7d", "7d"] in rows
     assert rows[[row[1] for row in rows].index(f"{workspace}-with-a-long-name")][2] == \
         "email,phone,external_id"
 

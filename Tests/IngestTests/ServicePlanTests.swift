@@ -52,7 +52,14 @@ import TestSupport
         SELECT 99999, contact_id, 1, contact_id::text FROM list_members WHERE workspace_id = 99999;
         INSERT INTO events (workspace_id, event_offset, type, import_id, contact_id, fields,
             list_ids, created_at)
-        SELECT 99999, n, 1, '', gen_random_uuid(), '{}', '{}', now() FROM generate_series(1, 5000) n
+        SELECT 99999, n, 1, '', gen_random_uuid(), '{}', '{}', now() FROM generate_series(1, 5000) n;
+        INSERT INTO workspaces (id, name, unique_by) OVERRIDING SYSTEM VALUE VALUES (99999, 'p', 1);
+        INSERT INTO imports (workspace_id, id, options, call, server, created_at, updated_at)
+        SELECT 99999, n::text, '', 1, 1, now() - n * interval '1 minute', now()
+        FROM generate_series(1, 5000) n;
+        UPDATE imports SET created_at = created_at - interval '8 days',
+            updated_at = updated_at - interval '8 days' WHERE workspace_id = 99999 AND call = 1
+            AND id::int <= 900
         """
 
     private static let workspace = Workspace(id: 99999, uniqueBy: .email)
@@ -81,6 +88,7 @@ import TestSupport
         (Sweeper.oldestQuery, ["99999"], ["events_pkey"], 1),
         (Sweeper.removeQuery, ["99999", "7::bigint"], ["events_pkey"], 7),
         (Lists.removeMembersQuery, ["99999", "3::bigint", "20"], ["list_members_by_list"], 20),
+        (Sweeper.forgetQuery, ["99999"], ["imports_by_time", "imports_pkey"], 1000),
         // One probe for each list that has members: at most 3,000 of the past, ten now.
         (Sweeper.goneQuery, [], ["list_members_by_list", "lists_pkey"], 3010),
     ]

@@ -57,6 +57,64 @@ import TestSupport
         #expect(removed == 0 || removed == 2, "the first two may have gone before the change")
     }
 
+    @Test func importsThatNobodyGoesOnWithAreForgotten() throws {
+        let harness = try EngineHarness(sweepInterval: .milliseconds(50))
+        let eight = "now() - interval '8 days'"
+        let never = Int64.min + 12345
+        try harness.connection.execute(
+            """
+            INSERT INTO workspaces (name, unique_by, import_retention) VALUES ('long', 1, '9 days');
+            INSERT INTO imports (workspace_id, id, options, call, server, state, created_at,
+                updated_at)
+            SELECT w, id, '', 1, server, state, created, updated FROM (VALUES
+                (1, 'old', \(never), 3, \(eight), \(eight)),
+                (1, 'old, its server gone', \(never), 1, \(eight), \(eight)),
+                (1, 'young', \(never), 3, now(), now()),
+                (1, 'gone on with', \(never), 3, \(eight), now()),
+                (1, 'progressing', \(never), 1, \(eight), \(eight)),
+                (1, 'live', 4711, 1, \(eight), \(eight)),
+                (2, 'old', \(never), 3, \(eight), \(eight))
+            ) v (w, id, server, state, created, updated);
+            INSERT INTO import_progress (workspace_id, import_id, call, lane, decided_through,
+                decided, counts, updated_at)
+            SELECT workspace_id, id, 1, lane, 0, '', '{}',
+                CASE WHEN id = 'progressing' AND lane = 2 THEN now() ELSE created_at END
+            FROM imports, generate_series(1, 2) lane;
+            INSERT INTO import_failures
+            SELECT workspace_id, id, n, 'R', '', '', false, ''
+            FROM imports, generate_series(1, 3) n;
+            SELECT pg_advisory_lock(4711)
+            """)
+        let names = """
+            SELECT string_agg(workspace_id || ' ' || name, '; ' ORDER BY workspace_id, name)
+            FROM (SELECT workspace_id, id AS name FROM imports
+                INTERSECT SELECT workspace_id, import_id FROM import_progress
+                INTERSECT SELECT workspace_id, import_id FROM import_failures) i
+            """
+        let left = "1 gone on with; 1 live; 1 progressing; 1 young; 2 old"
+        #expect(
+            try harness.eventually { try harness.connection.query(names).text(0, 0) == left })
+        WorkerThread.sleep(.milliseconds(300))
+        #expect(try harness.connection.query(names).text(0, 0) == left)
+        #expect(try harness.count("import_progress") == 10)
+        #expect(try harness.count("import_failures") == 15)
+        try harness.connection.execute("SELECT pg_advisory_unlock(4711)")
+        try WorkspaceSettings.change("long", importRetention: .seconds(1), harness.connection)
+        #expect(try harness.eventually { try harness.count("imports") == 3 })
+    }
+
+    @Test func manyForgottenImportsGoInChunks() throws {
+        let harness = try EngineHarness(sweepInterval: .milliseconds(50))
+        try harness.connection.execute(
+            """
+            INSERT INTO imports (workspace_id, id, options, call, server, created_at, updated_at)
+            SELECT 1, n::text, '', 1, \(Int64.min + 1), now() - interval '8 days',
+                now() - interval '8 days'
+            FROM generate_series(0, \(Sweeper.importChunk * 2)) n
+            """)
+        #expect(try harness.eventually { try harness.count("imports") == 0 })
+    }
+
     @Test func membersOfListsThatAreGoneGoAndOthersStay() throws {
         let harness = try EngineHarness(sweepInterval: .milliseconds(50))
         guard case .created(let kept) = try harness.createList("kept") else {
