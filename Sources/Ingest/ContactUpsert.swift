@@ -284,6 +284,7 @@ final class ContactUpsert: BatchStore {
                     start: row, count: RowLayout.tableByteCount(row)))
             try copy.writeIfFull(&chunk)
         }
+        FailurePoint.beforeCopyEnds.pass()
         try copy.finish(&chunk)
     }
 

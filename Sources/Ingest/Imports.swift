@@ -50,6 +50,7 @@ enum Imports {
         }
         if let refusal = try lock(options, workspace, connection) { return .refused(refusal) }
         try replace(options, workspace, call, server, connection)
+        FailurePoint.beforeProgressIsRead.pass()
         let decided = try progress(options.importID, workspace, connection).decided
         let ledger = ImportLedger(
             workspace: workspace, options: options, call: call, server: server,

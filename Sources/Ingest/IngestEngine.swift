@@ -122,6 +122,9 @@ package final class IngestEngine: Sendable {
     /// Whether the database has been prepared. Before that no call may be taken.
     package var isOpen: Bool { monitor.wasPrepared }
 
+    /// How many transactions run at once.
+    package var laneCount: Int { queues.count }
+
     /// How many transactions went a way.
     package func count(of path: WritePath) -> Int { paths[path] }
 

@@ -338,8 +338,10 @@ struct Lane {
             try open.ledgers?.write(entries)
             try open.events?.write(batch) { works[batch.items[$0].work].ledger?.importID ?? "" }
             doubt = Doubt(session: open.session, entries: entries, end: end)
+            FailurePoint.beforeCommit.pass()
             try open.connection.enqueue(prepared: LaneConnector.commit)
             try open.connection.settle()
+            FailurePoint.afterCommit.pass()
             if isWritten { pace.committed(in: .now - commitStart) }
             open.store.committed(batch)
             settle(entries, end)
