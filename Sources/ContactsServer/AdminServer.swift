@@ -1,9 +1,9 @@
-// Liveness and readiness over HTTP/1.1, for those who probe without gRPC.
+// Liveness, readiness and what is open over HTTP/1.1, for those who ask without gRPC.
 //
-// In: GET /livez, GET /readyz. Out: 200, or 503 with a word why. Event loop threads; nothing is
+// In: GET /livez, /readyz, /status. Out: 200, or 503 with a word why. Event loop threads; nothing is
 // read of a request but its first line, and a connection serves one after another.
 
-package import Ingest
+internal import Ingest
 internal import NIOCore
 internal import NIOHTTP1
 internal import NIOPosix
@@ -17,7 +17,8 @@ package final class AdminServer: Sendable {
     /// Starts to listen.
     ///
     /// - Throws: `IOError` when the address cannot be bound.
-    package init(host: String, port: Int, engine: IngestEngine) throws {
+    package init(host: String, port: Int, server: ContactsServer) throws {
+        let status = server.status
         listener = try ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelInitializer { channel in
@@ -25,7 +26,7 @@ package final class AdminServer: Sendable {
                     let pipeline = channel.pipeline.syncOperations
                     try pipeline.addHandler(IdleStateHandler(readTimeout: Self.idleLimit))
                     try pipeline.configureHTTPServerPipeline(withErrorHandling: true)
-                    try pipeline.addHandler(AdminHandler(engine: engine))
+                    try pipeline.addHandler(AdminHandler(status))
                 }
             }
             .bind(host: host, port: port).wait()
@@ -43,11 +44,23 @@ private final class AdminHandler: ChannelInboundHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundOut = HTTPServerResponsePart
 
-    private let engine: IngestEngine
-    private var answer: (HTTPResponseStatus, String) = (.badRequest, "")
+    private let status: ServerStatus
+    private var answer = Answer(.badRequest, "")
 
-    init(engine: IngestEngine) {
-        self.engine = engine
+    private struct Answer {
+        let status: HTTPResponseStatus
+        let text: String
+        let type: String
+
+        init(_ status: HTTPResponseStatus, _ text: String, type: String = "text/plain") {
+            self.status = status
+            self.text = text
+            self.type = type
+        }
+    }
+
+    init(_ status: ServerStatus) {
+        self.status = status
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -66,25 +79,28 @@ private final class AdminHandler: ChannelInboundHandler {
         context.close(promise: nil)
     }
 
-    private func answer(to head: HTTPRequestHead) -> (HTTPResponseStatus, String) {
+    private func answer(to head: HTTPRequestHead) -> Answer {
         guard head.method == .GET || head.method == .HEAD else {
-            return (.methodNotAllowed, "GET it\n")
+            return Answer(.methodNotAllowed, "GET it\n")
         }
         switch head.uri.prefix(while: { $0 != "?" }) {
-        case "/livez": return (.ok, "ok\n")
+        case "/livez": return Answer(.ok, "ok\n")
         case "/readyz":
-            return engine.canCommit
-                ? (.ok, "ok\n") : (.serviceUnavailable, "the database takes no contacts\n")
-        default: return (.notFound, "there are /livez and /readyz\n")
+            return status.engine.canCommit
+                ? Answer(.ok, "ok\n")
+                : Answer(.serviceUnavailable, "the database takes no contacts\n")
+        case "/status": return Answer(.ok, status.json, type: "application/json")
+        default: return Answer(.notFound, "there are /livez, /readyz and /status\n")
         }
     }
 
     private func send(_ context: ChannelHandlerContext) {
-        let (status, text) = answer
+        let text = answer.text
         var headers = HTTPHeaders()
-        headers.add(name: "content-type", value: "text/plain; charset=utf-8")
+        headers.add(name: "content-type", value: answer.type + "; charset=utf-8")
         headers.add(name: "content-length", value: String(text.utf8.count))
-        let head = HTTPResponseHead(version: .http1_1, status: status, headers: headers)
+        let head = HTTPResponseHead(
+            version: .http1_1, status: answer.status, headers: headers)
         context.write(wrapOutboundOut(.head(head)), promise: nil)
         context.write(
             wrapOutboundOut(.body(.byteBuffer(context.channel.allocator.buffer(string: text)))),

@@ -44,6 +44,9 @@ final class BulkUpsertCall: CallHandler {
     private var state = State.opening
     private let engine: IngestEngine
     private let budget: ReceiveBudget
+    private let unanswered: UnansweredContacts
+    /// Of this call, as last told.
+    private var toldUnansweredCount = 0
     private let context: LoopContext
     private var options = UpsertOptions()
     private var session: UpsertSession?
@@ -57,9 +60,13 @@ final class BulkUpsertCall: CallHandler {
     private var isProgressScheduled = false
     private var isPumpScheduled = false
 
-    init(engine: IngestEngine, budget: ReceiveBudget, context: LoopContext) {
+    init(
+        engine: IngestEngine, budget: ReceiveBudget, unanswered: UnansweredContacts,
+        context: LoopContext
+    ) {
         self.engine = engine
         self.budget = budget
+        self.unanswered = unanswered
         self.context = context
     }
 
@@ -91,6 +98,13 @@ final class BulkUpsertCall: CallHandler {
             answer(call)
             // Contacts that failed in the rules are answered at once, which may make room.
         } while wasFull && session.map(hasRoom) ?? false
+        tellUnanswered()
+    }
+
+    private func tellUnanswered() {
+        let count = session?.unansweredCount ?? 0
+        unanswered.add(count - toldUnansweredCount)
+        toldUnansweredCount = count
     }
 
     /// All contacts of the import are taken.
@@ -346,6 +360,7 @@ final class BulkUpsertCall: CallHandler {
     private func leave(_ call: ServerCall) {
         session?.abandon()
         session = nil
+        tellUnanswered()
         let byteCount = credits.reduce(0) { $0 + $1.byteCount }
         credits.removeAll()
         if byteCount > 0 { call.returnCredit(byteCount) }

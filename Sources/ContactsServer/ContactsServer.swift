@@ -20,6 +20,7 @@ package final class ContactsServer: Sendable {
     private let listener: any Channel
     private let channels: OpenChannels
     private let logger: Logger
+    let status: ServerStatus
 
     /// Where it listens; the port is the real one when 0 was asked for.
     package let address: String
@@ -31,7 +32,8 @@ package final class ContactsServer: Sendable {
         group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
         let channels = OpenChannels()
         let budget = ReceiveBudget(limitByteCount: ServerLimits.heldBytes)
-        let router = Router(engine: engine, budget: budget)
+        let unanswered = UnansweredContacts()
+        let router = Router(engine: engine, budget: budget, unanswered: unanswered)
         var options = ServerOptions(budget: budget)
         options.maxMessageByteCount = ServerLimits.messageBytes
         let serverOptions = options
@@ -52,6 +54,8 @@ package final class ContactsServer: Sendable {
         }
         self.channels = channels
         self.logger = logger
+        status = ServerStatus(
+            counters: options.counters, budget: budget, unanswered: unanswered, engine: engine)
         address = "\(host):\(listener.localAddress?.port ?? port)"
     }
 

@@ -11,12 +11,14 @@ struct Router: CallRouter {
 
     private let engine: IngestEngine
     private let budget: ReceiveBudget
+    private let unanswered: UnansweredContacts
     /// One a loop, made when the loop gets its first call.
     private let contexts = ThreadSpecificVariable<LoopContext>()
 
-    init(engine: IngestEngine, budget: ReceiveBudget) {
+    init(engine: IngestEngine, budget: ReceiveBudget, unanswered: UnansweredContacts) {
         self.engine = engine
         self.budget = budget
+        self.unanswered = unanswered
     }
 
     func handler(for head: RequestHead, call: ServerCall) -> (any CallHandler)? {
@@ -34,7 +36,8 @@ struct Router: CallRouter {
         case "BulkUpsert":
             // Before any message: a caller may wait for them before it sends one.
             call.sendHeaders()
-            return BulkUpsertCall(engine: engine, budget: budget, context: context())
+            return BulkUpsertCall(
+                engine: engine, budget: budget, unanswered: unanswered, context: context())
         case "UpsertContacts":
             return UpsertContactsCall(engine: engine, budget: budget, context: context())
         case "GetContacts": return unary(UnaryMethods.getContacts, call)

@@ -6,8 +6,14 @@
 
 import CLibpq
 import Glibc
+import Synchronization
 
 package final class Connection {
+    private static let opened = Atomic(0)
+
+    /// How many connections of this process are open.
+    package static var openCount: Int { opened.load(ordering: .relaxed) }
+
     package struct Silence {
         let interval: Duration
         let isLost: () -> Bool
@@ -67,6 +73,7 @@ package final class Connection {
             throw PostgresError(.couldNotConnect, "out of memory")
         }
         handle = connection
+        Self.opened.wrappingAdd(1, ordering: .relaxed)
         try connect(connection, deadline: deadline)
     }
 
@@ -79,7 +86,10 @@ package final class Connection {
         copyIsOpen = false
         queuedStatements.removeAll()
         unflushedByteCount = 0
-        if let connection = handle { PQfinish(connection) }
+        if let connection = handle {
+            PQfinish(connection)
+            Self.opened.wrappingSubtract(1, ordering: .relaxed)
+        }
         handle = nil
     }
 

@@ -57,17 +57,3 @@ package final class ReceiveBudget: Sendable {
         return max(0, workLimitByteCount - workByteCount)
     }
 }
-
-/// What is open, for the operator's eyes.
-package final class ServerCounters: Sendable {
-    private let connections = Atomic<Int>(0)
-    private let calls = Atomic<Int>(0)
-
-    package init() {}
-
-    package var openConnectionCount: Int { connections.load(ordering: .relaxed) }
-    package var openCallCount: Int { calls.load(ordering: .relaxed) }
-
-    func connectionsChanged(by count: Int) { connections.wrappingAdd(count, ordering: .relaxed) }
-    func callsChanged(by count: Int) { calls.wrappingAdd(count, ordering: .relaxed) }
-}

@@ -22,8 +22,8 @@ struct Serve: ParsableCommand {
 
     @Option(
         help: """
-            Where /livez and /readyz answer over HTTP/1.1, HOST:PORT. Else CONTACTS_ADMIN, else \
-            nowhere.
+            Where /livez, /readyz and /status answer over HTTP/1.1, HOST:PORT. Else \
+            CONTACTS_ADMIN, else nowhere.
             """)
     var admin: String?
 
@@ -64,7 +64,7 @@ struct Serve: ParsableCommand {
             }
             let adminServer = try adminAddress.map { host, port in
                 try listening(on: host, port) {
-                    try AdminServer(host: host, port: port, engine: engine)
+                    try AdminServer(host: host, port: port, server: server)
                 }
             }
             defer { adminServer?.stop() }

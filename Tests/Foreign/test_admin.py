@@ -1,9 +1,14 @@
 """Liveness and readiness over HTTP/1.1."""
 
 import http.client
+import json
 import re
 
+import pytest
+
 import harness
+from harness import LiveCall, request, wait_until
+from stubs import pb
 from test_database import Cluster
 
 
@@ -14,11 +19,15 @@ def get(port, path, method="GET"):
     return response.status, response.read().decode()
 
 
+def port_of(server):
+    return int(re.search(r"admin=127\.0\.0\.1:(\d+)", "".join(server.log)).group(1))
+
+
 def test_the_admin_address_tells_life_and_readiness():
     cluster = Cluster()
     server = harness.Server(database_url=cluster.url, arguments=["--admin", "127.0.0.1:0"])
     try:
-        port = int(re.search(r"admin=127\.0\.0\.1:(\d+)", "".join(server.log)).group(1))
+        port = port_of(server)
         assert get(port, "/livez") == (200, "ok\n")
         harness.wait_until(lambda: get(port, "/readyz") == (200, "ok\n"), 10, "readiness")
         cluster.stop()
@@ -30,3 +39,41 @@ def test_the_admin_address_tells_life_and_readiness():
         cluster.start()
         server.close()
         cluster.close()
+
+
+@pytest.fixture(scope="module")
+def told():
+    server = harness.Server(arguments=["--admin", "127.0.0.1:0"], lanes=3)
+    yield server
+    server.close()
+
+
+def status(server):
+    code, text = get(port_of(server), "/status")
+    assert code == 200
+    return json.loads(text)
+
+
+def test_status_tells_what_is_open_and_that_it_was_given_back(told):
+    wait_until(lambda: status(told)["can_commit"], 10, "a database")
+    before = status(told)
+    assert before["lanes"] == 3
+    assert (before["streams"], before["unacknowledged_contacts"]) == (0, 0)
+    with told.connect() as lock:
+        call = LiveCall(told.stub)
+        call.send(request([pb.Contact(email="held@status.example")]))
+        call.read_results(1)
+        lock.execute("BEGIN")
+        lock.execute("SELECT 1 FROM contacts FOR UPDATE")
+        call.send(request([pb.Contact(email="held@status.example", name="n")] * 7))
+        wait_until(lambda: status(told)["unacknowledged_contacts"] == 7, 10, "seven contacts")
+        held = status(told)
+        assert held["streams"] == 1 and held["connections"] == 1
+        assert held["unacknowledged_bytes"] > 0
+        # The lane's, and the reader's or the monitor's.
+        assert held["database_connections"] >= 2
+        call.call.cancel()
+        wait_until(lambda: status(told)["unacknowledged_contacts"] == 0, 10, "none held")
+        lock.execute("ROLLBACK")
+    wait_until(lambda: status(told)["unacknowledged_bytes"] == 0, 10, "no bytes held")
+    assert status(told)["streams"] == 0

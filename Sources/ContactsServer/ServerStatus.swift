@@ -1,0 +1,42 @@
+// How a server stands at the moment, as the admin address tells it.
+//
+// In: counters. Out: a JSON object. Any thread.
+
+internal import Ingest
+internal import Postgres
+internal import RPC
+internal import Synchronization
+
+/// Contacts that calls have taken and not answered.
+final class UnansweredContacts: Sendable {
+    private let value = Atomic(0)
+
+    var count: Int { value.load(ordering: .relaxed) }
+
+    func add(_ count: Int) {
+        if count != 0 { value.wrappingAdd(count, ordering: .relaxed) }
+    }
+}
+
+/// What is open and under way.
+struct ServerStatus: Sendable {
+    let counters: ServerCounters
+    let budget: ReceiveBudget
+    let unanswered: UnansweredContacts
+    let engine: IngestEngine
+
+    /// Names as in the contract; a number each.
+    var json: String {
+        let values: [(String, String)] = [
+            ("can_commit", "\(engine.canCommit)"),
+            ("connections", "\(counters.openConnectionCount)"),
+            ("streams", "\(counters.openCallCount)"),
+            ("unacknowledged_contacts", "\(unanswered.count)"),
+            // Messages that calls hold, and what lanes have of them.
+            ("unacknowledged_bytes", "\(budget.heldByteCount + budget.workByteCount)"),
+            ("lanes", "\(engine.laneCount)"),
+            ("database_connections", "\(Connection.openCount)"),
+        ]
+        return "{" + values.map { "\"\($0)\":\($1)" }.joined(separator: ",") + "}\n"
+    }
+}
