@@ -3,6 +3,9 @@
 // In: `HealthCheckRequest{string service = 1}`. Out: `HealthCheckResponse{ServingStatus status =
 // 1}`, once for Check, at each change for Watch. Both messages are a field each, written here by
 // hand. Event loop thread.
+//
+// While the database is away, uploads may use up the window that all calls of a connection share.
+// Then the request cannot come, and just then somebody asks: the answer is for the whole server.
 
 internal import Ingest
 internal import NIOCore
@@ -26,6 +29,9 @@ final class HealthCall: CallHandler {
     /// A watcher learns of a change this soon.
     private static let watchInterval = TimeAmount.milliseconds(250)
 
+    /// How long a request may take before it is looked whether it can come at all.
+    private static let requestPatience = TimeAmount.milliseconds(250)
+
     private let method: Method
     private let engine: IngestEngine
     private var onlyMessage = OnlyMessage()
@@ -33,18 +39,35 @@ final class HealthCall: CallHandler {
     private var isDraining = false
     private var isOver = false
 
+    /// Whether it is known what is asked.
+    private var isAsked = false
+
     init(_ method: Method, engine: IngestEngine) {
         self.method = method
         self.engine = engine
     }
 
+    /// Waits for the request, as long as it can come.
+    func wait(for call: ServerCall) {
+        call.eventLoop.assumeIsolated().scheduleTask(in: Self.requestPatience) {
+            [weak self, weak call] in
+            guard let self, let call, !self.isAsked, !self.isOver, !call.isFinished else { return }
+            if call.isHeldBack { self.answer(call, about: "") } else { self.wait(for: call) }
+        }
+    }
+
     func messagesAvailable(_ call: ServerCall) {
-        guard !isOver, let message = onlyMessage.take(from: call) else { return }
+        guard !isOver, !isAsked, let message = onlyMessage.take(from: call) else { return }
         call.returnCredit(message.creditByteCount)
         guard let service = Self.service(message.bytes) else {
             return call.finish(
                 RPCStatus(.invalidArgument, "the message is not a valid HealthCheckRequest"))
         }
+        answer(call, about: service)
+    }
+
+    private func answer(_ call: ServerCall, about service: String) {
+        isAsked = true
         let isKnown = Self.services.contains(service)
         switch method {
         case .check where isKnown:

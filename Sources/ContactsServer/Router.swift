@@ -23,8 +23,8 @@ struct Router: CallRouter {
 
     func handler(for head: RequestHead, call: ServerCall) -> (any CallHandler)? {
         switch head.path {
-        case "/grpc.health.v1.Health/Check": return HealthCall(.check, engine: engine)
-        case "/grpc.health.v1.Health/Watch": return HealthCall(.watch, engine: engine)
+        case "/grpc.health.v1.Health/Check": return health(.check, call)
+        case "/grpc.health.v1.Health/Watch": return health(.watch, call)
         default: break
         }
         guard head.path.hasPrefix(Self.service) else { return nil }
@@ -53,6 +53,12 @@ struct Router: CallRouter {
             return WatchEventsCall(engine: engine, context: context())
         default: return nil
         }
+    }
+
+    private func health(_ method: HealthCall.Method, _ call: ServerCall) -> HealthCall {
+        let handler = HealthCall(method, engine: engine)
+        handler.wait(for: call)
+        return handler
     }
 
     private func unary<Request>(

@@ -70,6 +70,9 @@ package final class ServerCall {
 
     package var isFinished: Bool { state.isFinished }
 
+    /// Whether the connection's window is used up, so that not even a small message can come.
+    package var isHeldBack: Bool { connection?.isHeldBack ?? false }
+
     /// Messages of so many bytes (`ReceivedMessage.creditByteCount`) are done: the client may send
     /// as many again.
     package func returnCredit(_ byteCount: Int) {

@@ -187,6 +187,14 @@ package final class ServerConnection: SessionDelegate {
         session.returnConnectionCredit(min(withheld, room))
     }
 
+    /// Whether the client may send hardly a byte on any stream, because of what others of this
+    /// connection have sent.
+    var isHeldBack: Bool {
+        guard let session else { return false }
+        return options.limits.connectionWindowByteCount - session.uncreditedByteCount
+            < Envelope.prefixByteCount
+    }
+
     private func scheduleRecheck() {
         guard !isRecheckScheduled else { return }
         isRecheckScheduled = true

@@ -1,10 +1,13 @@
 """grpc.health.v1 by the stock Python client."""
 
+import time
+
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import harness
+from stubs import pb
 from test_database import Cluster
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -66,3 +69,41 @@ def test_a_database_that_is_read_only_is_not_served():
     finally:
         server.close()
         cluster.close()
+
+
+def test_health_is_told_on_a_connection_whose_uploads_are_held_back():
+    """The window that its calls share is used up, so that not even the request can come."""
+    server = harness.Server()
+    try:
+        check = lambda: health_pb2_grpc.HealthStub(server.channel).Check(
+            health_pb2.HealthCheckRequest(), timeout=10).status
+        harness.wait_until(lambda: check() == SERVING, 10, "SERVING")
+        contacts = [pb.Contact(email=f"{n}@held.example", name="x" * 200) for n in range(500)]
+        harness.upsert(server.stub, contacts)
+        with server.connect() as lock:
+            lock.execute("BEGIN")
+            lock.execute("SELECT 1 FROM contacts FOR UPDATE")
+            calls = [harness.LiveCall(server.stub) for _ in range(3)]
+            for call in calls:
+                for _ in range(100):
+                    call.send(harness.request(
+                        [pb.Contact(email=c.email, name="y" * 200) for c in contacts]))
+            # Until nothing more is taken of what was put down.
+            left = [-1]
+            while (now := [call._requests.qsize() for call in calls]) != left:
+                left = now
+                time.sleep(1)
+            assert max(left) > 0
+            start = time.monotonic()
+            assert check() == SERVING
+            watch = health_pb2_grpc.HealthStub(server.channel).Watch(
+                health_pb2.HealthCheckRequest(), timeout=10)
+            assert next(watch).status == SERVING
+            assert time.monotonic() - start < 5
+            watch.cancel()
+            lock.execute("ROLLBACK")
+        for call in calls:
+            call.half_close()
+            call.finish().check_ok(50_000)
+    finally:
+        server.close()
