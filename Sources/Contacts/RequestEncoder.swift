@@ -46,6 +46,37 @@ public struct RequestEncoder: Sendable {
         append(tag: Self.optionsTag, PackedMessage(MessageBuilder(arena: arena).options(options)))
     }
 
+    /// A message of contacts with the number of the first one.
+    package static func numbered(_ message: [UInt8], _ firstSequence: UInt64) -> [UInt8] {
+        var numbered = RequestEncoder()
+        numbered.bytes.reserveCapacity(message.count + 1 + Varint.maxByteCount)
+        numbered.bytes.append(WireTag.varint(2))
+        numbered.append(varint: firstSequence)
+        numbered.bytes += message
+        return numbered.bytes
+    }
+
+    /// A message of contacts without the first ones.
+    ///
+    /// - Parameter message: As this encoder has it, without options.
+    package static func dropping(_ count: Int, of message: [UInt8]) -> [UInt8] {
+        var start = 0
+        for _ in 0..<count {
+            precondition(message[start] == contactsTag, "the message holds other than contacts")
+            start += 1
+            var length = 0
+            var shift = 0
+            while message[start] >= 0x80 {
+                length |= Int(message[start] & 0x7F) << shift
+                shift += 7
+                start += 1
+            }
+            length |= Int(message[start]) << shift
+            start += 1 + length
+        }
+        return Array(message[start...])
+    }
+
     /// The message of an `UpsertContactsRequest`, whose contacts have another number.
     package static func upsertContacts(_ contacts: [Contact], _ options: UpsertOptions) -> [UInt8] {
         let arena = Arena(budget: .max, blockByteCount: Self.arenaByteCount)

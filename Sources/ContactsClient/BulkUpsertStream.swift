@@ -50,7 +50,10 @@ public final class BulkUpsertStream: Sendable {
     ///
     /// - Throws: `ClientError` once the call has ended.
     public func send(_ message: RequestEncoder) async throws {
-        let bytes = message.bytes
+        try await send(bytes: message.bytes)
+    }
+
+    func send(bytes: [UInt8]) async throws {
         // Waiting costs more than all the rest: most messages find room.
         let isAsked =
             if !Task.isCancelled, let put = state.attempt({ $0.put(bytes) }) {

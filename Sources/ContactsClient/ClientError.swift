@@ -25,6 +25,13 @@ public struct ClientError: Error, Sendable, Equatable, CustomStringConvertible {
         ClientError(RPCStatus(.internal, "the server's message is malformed"))
     }
 
+    static var cancelledByCaller: ClientError {
+        ClientError(RPCStatus(.cancelled, "the call was cancelled by its caller"))
+    }
+
+    /// The server, or what it needs, is away: the same call may succeed later.
+    public var isUnavailable: Bool { code == RPCCode.unavailable.rawValue }
+
     public var description: String { "\(codeName): \(message)" }
 }
 

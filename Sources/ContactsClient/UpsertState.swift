@@ -87,7 +87,7 @@ struct UpsertFields: Sendable {
 typealias UpsertState = SharedState<UpsertFields>
 
 extension ClientError {
-    fileprivate static var sentAfterFinish: ClientError {
+    static var sentAfterFinish: ClientError {
         ClientError(RPCStatus(.failedPrecondition, "contacts are sent after finish()"))
     }
 
