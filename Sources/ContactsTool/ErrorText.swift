@@ -15,9 +15,6 @@ package enum ExitStatus {
 }
 
 package enum ErrorText {
-    /// UNAVAILABLE, of gRPC's codes.
-    private static let unavailable = 14
-
     /// The error in words.
     package static func text(_ error: any Error) -> String {
         switch error {
@@ -31,12 +28,11 @@ package enum ErrorText {
     package static func status(_ error: any Error) -> Int32 {
         switch error {
         case is FormatError: ExitStatus.dataError
-        case is KnownImport: ExitStatus.usage
         case is TooManyFailures: ExitStatus.someFailed
         case let error as FileError:
             error.action == "write" ? ExitStatus.cannotCreate : ExitStatus.noInput
         case let error as ClientError:
-            error.code == unavailable ? ExitStatus.unavailable : ExitStatus.software
+            error.isUnavailable ? ExitStatus.unavailable : ExitStatus.software
         default: ExitStatus.software
         }
     }

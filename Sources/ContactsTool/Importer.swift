@@ -1,6 +1,7 @@
-// In: a file and a connection. Out: every record of the file sent once, the refused ones set aside,
-// the counts. The file is read only as fast as the server takes and answers, so that memory does
-// not grow with it. One task reads and sends; one task for each stream takes its results.
+// In: a file and a server's address. Out: every record of the file stored once, the refused ones set
+// aside, the counts. The file is read only as fast as the server takes and answers, so that memory
+// does not grow with it; a server that goes away is waited for. One task reads and sends; one task
+// for each stream takes its results.
 
 package import ContactsClient
 
@@ -15,6 +16,8 @@ package struct Importer: Sendable {
         /// Contacts in a message.
         package var chunk = 500
         package var rejectsPath: String?
+        /// How long it goes on without a server, once it has reached it.
+        package var retry = RetryPolicy()
         package var window = ImportLedger.Window()
 
         package init() {}
@@ -41,24 +44,22 @@ package struct Importer: Sendable {
         return reader.understood ?? "an empty file"
     }
 
-    /// Sends the file. `watch` is given the ledger, to show progress while it lasts.
+    /// Sends the file. `watch` is given what tells how far it is, to be asked while it lasts.
+    ///
+    /// - Throws: What went wrong before the first record could be sent.
     package mutating func run(
-        client: ContactsClient, watch: (ImportLedger) -> Void = { _ in }
+        _ configuration: ContactsClient.Configuration,
+        watch: (@escaping @Sendable () -> ProgressSnapshot) -> Void = { _ in }
     ) async throws -> (report: ImportReport, failure: (any Error)?) {
-        let format = reader.format ?? .csv
-        let path =
-            options.rejectsPath ?? RejectsFile.defaultPath(input: input.path, format: format)
-        let ledger = ImportLedger(
-            streams: options.streams, window: options.window, totalBytes: input.byteCount,
-            header: reader.header, rejects: RejectsFile(path: path),
-            maxFailures: options.upsert.maxFailures)
-        var streams: [BulkUpsertStream] = []
-        for _ in 0..<options.streams { streams.append(try await client.bulkUpsert(options.upsert)) }
-        let started = try await streams[0].started()
-        // Its records would be counted from 1 and taken for those that it has stored already.
-        guard started.committedThrough == 0 else { throw KnownImport(started: started) }
-        let limits = started.limits
-        watch(ledger)
+        // A wrong address is told at once; only a server that was there is waited for.
+        await (try ContactsClient.connect(configuration)).close()
+        let ledger = makeLedger()
+        let streams = (0..<options.streams).map { [options] _ in
+            ContactsClient.resumableUpsert(configuration, options.upsert, retry: options.retry)
+        }
+        input.whenInterrupted { for stream in streams { stream.stopRetrying() } }
+        watch { Self.progress(ledger, streams) }
+        let limits = try await streams[0].started().limits
         await withTaskGroup { group in
             for (index, stream) in streams.enumerated() {
                 group.addTask { [input] in
@@ -76,9 +77,32 @@ package struct Importer: Sendable {
         return (report, failure)
     }
 
+    private func makeLedger() -> ImportLedger {
+        let format = reader.format ?? .csv
+        let path =
+            options.rejectsPath ?? RejectsFile.defaultPath(input: input.path, format: format)
+        return ImportLedger(
+            streams: options.streams, window: options.window, totalBytes: input.byteCount,
+            header: reader.header, rejects: RejectsFile(path: path),
+            maxFailures: options.upsert.maxFailures)
+    }
+
+    private static func progress(
+        _ ledger: ImportLedger, _ streams: [ResumableUpsert]
+    ) -> ProgressSnapshot {
+        var progress = ledger.progress()
+        let outage = streams.compactMap(\.outage).min { $0.since < $1.since }
+        progress.outage = outage.map { outage in
+            ProgressSnapshot.Outage(
+                seconds: (ContinuousClock.now - outage.since).seconds,
+                reason: outage.error.message)
+        }
+        return progress
+    }
+
     /// Once anything has failed nothing more is sent, so a reader that waits for a pipe shall not.
     private static func takeResults(
-        _ stream: BulkUpsertStream, _ index: Int, _ ledger: ImportLedger, _ input: InputFile
+        _ stream: ResumableUpsert, _ index: Int, _ ledger: ImportLedger, _ input: InputFile
     ) async {
         do {
             for try await results in stream.results {
@@ -93,7 +117,7 @@ package struct Importer: Sendable {
     }
 
     private mutating func send(
-        _ streams: [BulkUpsertStream], _ limits: Limits, _ ledger: ImportLedger
+        _ streams: [ResumableUpsert], _ limits: Limits, _ ledger: ImportLedger
     ) async throws {
         let chunk = min(options.chunk, Int(clamping: limits.maxContactsPerMessage))
         var builder = MessageBuilder(limits: limits)
@@ -134,16 +158,6 @@ package struct Importer: Sendable {
             }
             try reader.read(upTo: count, into: &records)
         }
-    }
-}
-
-/// The import that was named has stored contacts before.
-package struct KnownImport: Error, CustomStringConvertible {
-    let started: UpsertStarted
-
-    package var description: String {
-        "the import \(started.importID) has stored \(started.committedThrough) contacts already; "
-            + "choose another --import-id, or none: records that are stored come out unchanged"
     }
 }
 

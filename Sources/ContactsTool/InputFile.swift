@@ -19,6 +19,7 @@ package final class InputFile: Sendable {
 
     private let descriptor: Int32
     private let interrupted = Atomic(false)
+    private let onInterrupt = Mutex<(@Sendable () -> Void)?>(nil)
     private let stopped = Atomic(false)
     private let queue = DispatchQueue(label: "contacts.input")
 
@@ -41,8 +42,15 @@ package final class InputFile: Sendable {
 
     /// Ends the reading because the caller's user wants so.
     package func interrupt() {
-        interrupted.store(true, ordering: .relaxed)
+        interrupted.store(true, ordering: .sequentiallyConsistent)
         stop()
+        onInterrupt.withLock { $0 }?()
+    }
+
+    /// Has something called when the reading is interrupted; at once if it was.
+    func whenInterrupted(_ body: @escaping @Sendable () -> Void) {
+        onInterrupt.withLock { $0 = body }
+        if wasInterrupted { body() }
     }
 
     /// Makes this read and all later ones say that the file has ended.

@@ -11,6 +11,19 @@ package struct ProgressSnapshot: Sendable, Equatable {
     /// The file's length; nil for a pipe.
     package var totalBytes: Int?
     package var seconds = 0.0
+    /// The server is away.
+    package var outage: Outage?
+
+    /// The server's absence.
+    package struct Outage: Sendable, Equatable {
+        package var seconds: Double
+        package var reason: String
+
+        package init(seconds: Double, reason: String) {
+            self.seconds = seconds
+            self.reason = reason
+        }
+    }
 
     package init() {}
 
@@ -40,7 +53,11 @@ package enum ProgressText {
         ]
         if let failed = progress.failed { parts.append("\(grouped(failed)) failed") }
         if let fraction = progress.fraction { parts.append("\(Int(fraction * 100)) %") }
-        if let remaining = progress.remaining { parts.append("ETA \(duration(remaining))") }
+        if let outage = progress.outage {
+            parts.append("\(absence(outage)): \(outage.reason)")
+        } else if let remaining = progress.remaining {
+            parts.append("ETA \(duration(remaining))")
+        }
         return "progress: " + parts.joined(separator: ", ")
     }
 
@@ -49,8 +66,9 @@ package enum ProgressText {
         var parts = ["\(grouped(progress.rows)) rows"]
         if let fraction = progress.fraction { parts.insert("\(Int(fraction * 100)) %", at: 0) }
         let optional = [
+            progress.outage.map(absence),
             progress.failed.flatMap { $0 > 0 ? "\(grouped($0)) failed" : nil },
-            progress.remaining.map { "ETA \(duration($0))" },
+            progress.outage == nil ? progress.remaining.map { "ETA \(duration($0))" } : nil,
             "\(grouped(Int(progress.rowsPerSecond))) rows/s",
         ]
         for part in optional.compactMap({ $0 }) where length(parts + [part]) < width {
@@ -66,6 +84,10 @@ package enum ProgressText {
         let filled = Int(Double(cells) * fraction)
         let rest = String(repeating: ".", count: cells - filled)
         return "[" + String(repeating: "#", count: filled) + rest + "]  " + text
+    }
+
+    private static func absence(_ outage: ProgressSnapshot.Outage) -> String {
+        "the server is not available, trying again (\(duration(outage.seconds)))"
     }
 
     private static func length(_ parts: [String]) -> Int {

@@ -96,6 +96,14 @@ struct ImportCommand: AsyncParsableCommand {
     @Option(help: "The country code of phone numbers that have none, such as 1.")
     var dialCode: String?
 
+    @Option(
+        help: ArgumentHelp(
+            """
+            How long to go on without progress once the server was reached, when it goes away or \
+            cannot work; 0: not at all.
+            """, valueName: "seconds"))
+    var retryFor = 600
+
     @Option(help: ArgumentHelp("Where refused records go.", valueName: "path"))
     var rejects: String?
 
@@ -109,6 +117,7 @@ struct ImportCommand: AsyncParsableCommand {
         guard streams > 0, chunk > 0 else {
             throw ValidationError("--streams and --chunk have to be at least 1")
         }
+        guard retryFor >= 0 else { throw ValidationError("--retry-for has to be 0 or more") }
         if streams > 1, upsert.importID != nil {
             throw ValidationError(
                 "--import-id names one call and its order; it does not go with --streams "
@@ -132,9 +141,11 @@ struct ImportCommand: AsyncParsableCommand {
                 "\(file): \(understood); matched by \(matchBy.rawValue), \(mode.rawValue), "
                     + "to \(configuration.host):\(configuration.port)"
                     + (upsert.dryRun ? "; a dry run, nothing is stored\n" : "\n"))
-            let client = try await ContactsClient.connect(configuration)
-            let (report, failure) = try await transfer(&importer, client)
-            await client.close()
+            let result = await transfer(&importer, configuration)
+            if input.wasInterrupted, case .failure = result {
+                throw ExitCode(ExitStatus.interrupted)
+            }
+            let (report, failure) = try result.get()
             try finish(report, failure)
         } catch let code as ExitCode {
             throw code
@@ -144,23 +155,33 @@ struct ImportCommand: AsyncParsableCommand {
     }
 
     private func transfer(
-        _ importer: inout Importer, _ client: ContactsClient
-    ) async throws -> (ImportReport, (any Error)?) {
+        _ importer: inout Importer, _ configuration: ContactsClient.Configuration
+    ) async -> Result<(report: ImportReport, failure: (any Error)?), any Error> {
         var task: Task<Void, Never>?
-        let result = try await importer.run(client: client) { ledger in
-            let reporter = ProgressReporter(style: progress) { ledger.progress() }
-            task = Task { await reporter.run() }
+        do {
+            let result = try await importer.run(configuration) { progress in
+                let reporter = ProgressReporter(style: self.progress, snapshot: progress)
+                task = Task { await reporter.run() }
+            }
+            await end(task)
+            return .success(result)
+        } catch {
+            await end(task)
+            return .failure(error)
         }
+    }
+
+    private func end(_ task: Task<Void, Never>?) async {
         task?.cancel()
         await task?.value
-        return (result.report, result.failure)
     }
 
     private func finish(_ report: ImportReport, _ failure: (any Error)?) throws {
         Terminal.note(report.text)
         if json { try Terminal.output(report.json) }
-        if let failure { throw Terminal.exitCode(failure) }
+        let failed = failure.map(Terminal.exitCode)
         if report.wasInterrupted { throw ExitCode(ExitStatus.interrupted) }
+        if let failed { throw failed }
         if report.failed > 0 { throw ExitCode(ExitStatus.someFailed) }
     }
 
@@ -184,6 +205,7 @@ struct ImportCommand: AsyncParsableCommand {
         options.streams = streams
         options.chunk = chunk
         options.rejectsPath = rejects
+        options.retry.patience = .seconds(retryFor)
         return options
     }
 

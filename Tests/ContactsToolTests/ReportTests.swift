@@ -37,9 +37,25 @@ import Testing
                 == "1,204,000 rows  212 failed  40,133 rows/s")
     }
 
+    @Test func aServerThatIsAwayIsTold() {
+        let away = Self.progress {
+            $0.outage = .init(seconds: 12, reason: "the connection was lost")
+        }
+        let words = "the server is not available, trying again (12 s)"
+        #expect(
+            ProgressText.plain(away)
+                == "progress: 30 s, 1,204,000 rows, 40,133 rows/s, 212 failed, 38 %, \(words): "
+                + "the connection was lost")
+        #expect(
+            ProgressText.bar(away, width: 90)
+                == "38 %  1,204,000 rows  \(words)  212 failed")
+    }
+
     @Test(arguments: 0...120)
     func aBarFitsItsTerminal(_ width: Int) {
         #expect(ProgressText.bar(Self.progress(), width: width).count <= max(0, width - 1))
+        let away = Self.progress { $0.outage = .init(seconds: 12, reason: "gone") }
+        #expect(ProgressText.bar(away, width: width).count <= max(0, width - 1))
     }
 
     @Test(
