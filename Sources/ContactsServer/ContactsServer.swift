@@ -54,6 +54,7 @@ package final class ContactsServer: Sendable {
         }
         self.channels = channels
         self.logger = logger
+        FreeMemory.watch(options.counters, budget, on: group.next())
         status = ServerStatus(
             counters: options.counters, budget: budget, unanswered: unanswered, engine: engine)
         address = "\(host):\(listener.localAddress?.port ?? port)"

@@ -7,12 +7,20 @@ import Synchronization
 package final class ServerCounters: Sendable {
     private let connections = Atomic<Int>(0)
     private let calls = Atomic<Int>(0)
+    private let endedCalls = Atomic<Int>(0)
 
     package init() {}
 
     package var openConnectionCount: Int { connections.load(ordering: .relaxed) }
     package var openCallCount: Int { calls.load(ordering: .relaxed) }
 
+    /// Since the start.
+    package var endedCallCount: Int { endedCalls.load(ordering: .relaxed) }
+
     func connectionsChanged(by count: Int) { connections.wrappingAdd(count, ordering: .relaxed) }
-    func callsChanged(by count: Int) { calls.wrappingAdd(count, ordering: .relaxed) }
+
+    func callsChanged(by count: Int) {
+        calls.wrappingAdd(count, ordering: .relaxed)
+        if count < 0 { endedCalls.wrappingSubtract(count, ordering: .relaxed) }
+    }
 }
