@@ -71,6 +71,8 @@ package struct CSVReader: Sendable {
 
     private let forcedDelimiter: UInt8?
     private let recordLimit: Int
+    /// Bytes of the file before the buffer.
+    private var base = 0
     private var buffer: [UInt8] = []
     private var recordStart = 0
     private var position = 0
@@ -89,10 +91,28 @@ package struct CSVReader: Sendable {
     package mutating func append(_ chunk: some Collection<UInt8>) {
         if recordStart > 0 {
             buffer.removeSubrange(..<recordStart)
+            base += recordStart
             position -= recordStart
             recordStart = 0
         }
         buffer.append(contentsOf: chunk)
+    }
+
+    /// Behind the last record that was given.
+    var place: ReadingPosition {
+        ReadingPosition(
+            offset: base + recordStart, line: scanner?.recordLine ?? 1, skipsLine: isSkippingLine)
+    }
+
+    /// Goes on with the bytes at another place behind the header, which has been read.
+    mutating func go(to place: ReadingPosition) {
+        buffer = []
+        base = place.offset
+        recordStart = 0
+        position = 0
+        isFinished = false
+        isSkippingLine = place.skipsLine
+        scanner?.begin(line: place.line, expecting: header?.names.count ?? 0)
     }
 
     /// Says that there are no more bytes.

@@ -28,6 +28,8 @@ package struct InputRecord: Sendable {
     package var bytes: [UInt8]
     /// The contact, or why there is none.
     package var content: Result<Contact, RejectedRecord>
+    /// Where it ends.
+    package var end = ReadingPosition()
 }
 
 /// What the caller asks of the reading.
@@ -106,6 +108,19 @@ package struct ContactReader: Sendable {
         }
     }
 
+    /// Goes on with the bytes at another place of the file. Only once something is understood.
+    mutating func go(to place: ReadingPosition) {
+        switch source {
+        case .undecided: break
+        case .csv(var reader):
+            reader.go(to: place)
+            source = .csv(reader)
+        case .ndjson(var reader):
+            reader.go(to: place)
+            source = .ndjson(reader)
+        }
+    }
+
     /// Says that there are no more bytes.
     package mutating func finish() {
         decide(isComplete: true)
@@ -156,7 +171,9 @@ package struct ContactReader: Sendable {
             while records.count < limit, let record = try reader.next() {
                 let content = Result { () throws(RejectedRecord) in try json.contact(record) }
                 records.append(
-                    InputRecord(line: record.line, bytes: record.bytes, content: content))
+                    InputRecord(
+                        line: record.line, bytes: record.bytes, content: content,
+                        end: reader.place))
             }
         }
     }
@@ -173,7 +190,8 @@ package struct ContactReader: Sendable {
             guard let record, let mapping else { return }
             let content = Result { () throws(RejectedRecord) in try mapping.contact(record) }
             records.append(
-                InputRecord(line: record.line, bytes: record.bytes, content: content))
+                InputRecord(
+                    line: record.line, bytes: record.bytes, content: content, end: reader.place))
         }
     }
 

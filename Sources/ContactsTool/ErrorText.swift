@@ -12,6 +12,7 @@ package enum ExitStatus {
     package static let software: Int32 = 70
     package static let cannotCreate: Int32 = 73
     package static let interrupted: Int32 = 130
+    package static let terminated: Int32 = 143
 }
 
 package enum ErrorText {
@@ -28,6 +29,7 @@ package enum ErrorText {
     package static func status(_ error: any Error) -> Int32 {
         switch error {
         case is FormatError: ExitStatus.dataError
+        case let error as ResumeRefused: error.status
         case is TooManyFailures: ExitStatus.someFailed
         case let error as FileError:
             error.action == "write" ? ExitStatus.cannotCreate : ExitStatus.noInput

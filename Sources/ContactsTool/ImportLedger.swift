@@ -1,5 +1,6 @@
 // In: records as they are sent on each stream, and results as they come. Out: the counts, the file
-// of rejects, and room: whoever reads the file waits here while too much has no result yet.
+// of rejects, the file that says how far it is, and room: whoever reads the file waits here while
+// too much has no result yet.
 // Called from the reading task and from one task for each stream; a mutex guards it all.
 
 package import ContactsClient
@@ -20,6 +21,7 @@ package final class ImportLedger: Sendable {
         var header: [UInt8] = []
         var readBytes = 0
         let rejects: RejectsFile
+        var keeper: StateKeeper?
         var failure: (any Error)?
         var waiter: CheckedContinuation<Void, Never>?
     }
@@ -28,19 +30,38 @@ package final class ImportLedger: Sendable {
     private let totalBytes: Int?
     private let maxFailures: UInt64
     private let start = ContinuousClock.now
+    /// That earlier runs of the import took.
+    private let earlierSeconds: Double
     private let state: Mutex<State>
 
+    /// - Parameter earlier: What an earlier run has decided, for one stream.
     package init(
         streams: Int, window: Window = Window(), totalBytes: Int?, header: [UInt8],
-        rejects: sending RejectsFile, maxFailures: UInt64 = 0
+        rejects: sending RejectsFile, maxFailures: UInt64 = 0, earlier: SavedImport? = nil
     ) {
         self.window = window
+        earlierSeconds = earlier?.report.seconds ?? 0
         self.maxFailures = maxFailures
         self.totalBytes = totalBytes
-        state = Mutex(
-            State(
-                pending: Array(repeating: PendingRecords(), count: streams), header: header,
-                rejects: rejects))
+        let pending = PendingRecords(
+            after: earlier?.sequence ?? 0, line: earlier.map { $0.position.line - 1 } ?? 0)
+        var state = State(
+            pending: Array(repeating: pending, count: streams), header: header, rejects: rejects)
+        if let earlier {
+            state.report = earlier.report
+            state.readBytes = max(0, earlier.position.offset - header.count)
+        }
+        self.state = Mutex(state)
+    }
+
+    /// Begins to write down how far the import is; goes on with the rejects of an earlier run.
+    func keep(_ beginning: SavedImport, in file: ImportStateFile) throws {
+        try state.withLock { state in
+            try state.rejects.resume(beginning.rejects)
+            var keeper = StateKeeper(file: file, beginning: beginning)
+            keeper.write(beginning)
+            state.keeper = keeper
+        }
     }
 
     /// The first error of any stream or of the file of rejects.
@@ -102,8 +123,11 @@ package final class ImportLedger: Sendable {
     }
 
     /// Closes the file of rejects and gives the counts.
-    package func finish() -> ImportReport {
+    ///
+    /// - Parameter isWhole: The whole file was read and sent.
+    package func finish(isWhole: Bool = true) -> ImportReport {
         state.withLock { state in
+            finishKeeping(&state, isWhole: isWhole)
             do { try state.rejects.close() } catch { state.failure = state.failure ?? error }
             state.report.seconds = seconds
             state.report.undecided = state.pending.reduce(0) { $0 + $1.count }
@@ -115,7 +139,38 @@ package final class ImportLedger: Sendable {
         }
     }
 
-    private var seconds: Double { (ContinuousClock.now - start).seconds }
+    private var seconds: Double { earlierSeconds + (ContinuousClock.now - start).seconds }
+
+    /// Writes down how far the import is.
+    private func writeState(_ state: inout State) throws {
+        guard let pending = state.pending.first, var kept = state.keeper?.beginning else { return }
+        do {
+            kept.rejects = try state.rejects.flush()
+        } catch {
+            state.keeper?.stop()
+            throw error
+        }
+        kept.position = pending.settledEnd ?? kept.position
+        kept.sequence = pending.lastSequence
+        kept.report = state.report
+        kept.report.seconds = seconds
+        state.keeper?.write(kept)
+    }
+
+    private func finishKeeping(_ state: inout State, isWhole: Bool) {
+        guard let keeper = state.keeper else { return }
+        let isOpen = state.pending.contains { $0.count > 0 }
+        if isWhole, !isOpen, state.failure == nil {
+            keeper.file.remove()
+            return
+        }
+        do { try writeState(&state) } catch { state.failure = state.failure ?? error }
+        if let failure = state.keeper?.failure {
+            state.report.stateFailure = ErrorText.text(failure)
+        } else {
+            state.report.statePath = keeper.file.path
+        }
+    }
 
     private func isFull(_ state: borrowing State) -> Bool {
         var records = 0
@@ -129,7 +184,12 @@ package final class ImportLedger: Sendable {
 
     private func guarded(_ body: (inout State) throws -> Void) {
         let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
-            do { try body(&state) } catch { state.failure = state.failure ?? understood(error) }
+            do {
+                try body(&state)
+                if state.keeper?.isDue == true { try writeState(&state) }
+            } catch {
+                state.failure = state.failure ?? understood(error)
+            }
             checkFailures(&state)
             guard state.failure != nil || !isFull(state) else { return nil }
             defer { state.waiter = nil }
@@ -164,10 +224,16 @@ package final class ImportLedger: Sendable {
         var report = state.report
         defer { state.report = report }
         let (rejects, header) = (state.rejects, state.header)
-        try body(&pending) { outcome in
-            report.count(outcome)
-            guard case .rejected(let record, let sequence, let rejection) = outcome else { return }
-            try rejects.write(record, sequence: sequence, rejection, header: header)
+        do {
+            try body(&pending) { outcome in
+                report.count(outcome)
+                guard case .rejected(let record, let sequence, let rejection) = outcome
+                else { return }
+                try rejects.write(record, sequence: sequence, rejection, header: header)
+            }
+        } catch {
+            state.keeper?.stop()
+            throw error
         }
     }
 }

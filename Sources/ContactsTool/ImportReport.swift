@@ -26,6 +26,10 @@ package struct ImportReport: Sendable, Equatable {
     package var rejectsPath: String?
     /// Why the import ended early.
     package var failure: String?
+    /// The file from which another run can go on; nil when there is none, or no need.
+    package var statePath: String?
+    /// Why there is no such file.
+    package var stateFailure: String?
 
     /// Reasons that are shown to people.
     private static let shownReasons = 10
@@ -92,6 +96,7 @@ package struct ImportReport: Sendable, Equatable {
         } else if wasInterrupted || failure != nil {
             text += "\nstored or set aside: all up to line \(settledThroughLine) of the file; "
             text += "importing the file again changes nothing that is stored already\n"
+            if let stateFailure { text += "it cannot be gone on with: \(stateFailure)\n" }
         }
         return text
     }

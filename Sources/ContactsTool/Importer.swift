@@ -18,16 +18,20 @@ package struct Importer: Sendable {
         package var rejectsPath: String?
         /// How long it goes on without a server, once it has reached it.
         package var retry = RetryPolicy()
+        /// Goes on with the import of the file that broke off.
+        package var resumes = false
         package var window = ImportLedger.Window()
 
         package init() {}
     }
 
-    private let options: Options
+    private var options: Options
     private let input: InputFile
     private var reader: ContactReader
     private var records: [InputRecord] = []
     private var isAtEnd = false
+    /// What an earlier run has left to go on from.
+    private var earlier: SavedImport?
 
     /// An import of that file.
     package init(input: InputFile, options: Options) {
@@ -44,6 +48,58 @@ package struct Importer: Sendable {
         return reader.understood ?? "an empty file"
     }
 
+    /// Looks for what an import that broke off has left.
+    ///
+    /// - Returns: What there is to say about it.
+    /// - Throws: `ResumeRefused`, and errors of the state file, when the import cannot be gone on
+    ///   with though it should be.
+    package mutating func lookBack(workspace: String?) throws -> String? {
+        guard let (file, identity) = stateFile else {
+            guard options.resumes else { return nil }
+            throw ResumeRefused(
+                description: "--resume goes with a file, one stream and no dry run",
+                status: ExitStatus.usage)
+        }
+        guard options.resumes else {
+            guard let left = try? file.read(), left.file == identity, left.report.read > 0
+            else { return nil }
+            return "\(file.path) tells of an import that broke off after line "
+                + "\(left.position.line - 1); --resume would have gone on with it"
+        }
+        guard let earlier = try file.read() else {
+            return "there is no \(file.path); the import begins at the start"
+        }
+        if let refusal = earlier.refusal(
+            file: identity, options: options.identity(workspace: workspace),
+            importID: options.upsert.importID, path: input.path)
+        {
+            throw refusal
+        }
+        try goOn(from: earlier)
+        return "goes on with line \(earlier.position.line), after "
+            + "\(ProgressText.grouped(earlier.report.read)) records"
+    }
+
+    /// Where the state of this import is kept, and what its file is known by; nil where it cannot
+    /// be gone on with.
+    private var stateFile: (ImportStateFile, FileIdentity)? {
+        guard options.streams == 1, !options.upsert.validateOnly, input.path != "-",
+            let identity = input.identity()
+        else { return nil }
+        return (ImportStateFile(input: input.path), identity)
+    }
+
+    private mutating func goOn(from earlier: SavedImport) throws {
+        self.earlier = earlier
+        options.upsert.importID = earlier.importID
+        // At the very beginning all is as it is.
+        guard earlier.position != ReadingPosition() else { return }
+        try input.seek(to: earlier.position.offset)
+        reader.go(to: earlier.position)
+        records = []
+        isAtEnd = false
+    }
+
     /// Sends the file. `watch` is given what tells how far it is, to be asked while it lasts.
     ///
     /// - Throws: What went wrong before the first record could be sent.
@@ -54,12 +110,20 @@ package struct Importer: Sendable {
         // A wrong address is told at once; only a server that was there is waited for.
         await (try ContactsClient.connect(configuration)).close()
         let ledger = makeLedger()
-        let streams = (0..<options.streams).map { [options] _ in
-            ContactsClient.resumableUpsert(configuration, options.upsert, retry: options.retry)
+        let streams = (0..<options.streams).map { [options, earlier] _ in
+            ContactsClient.resumableUpsert(
+                configuration, options.upsert, firstSequence: (earlier?.sequence ?? 0) + 1,
+                retry: options.retry)
         }
         input.whenInterrupted { for stream in streams { stream.stopRetrying() } }
         watch { Self.progress(ledger, streams) }
         let limits = try await streams[0].started().limits
+        if let (file, identity) = stateFile {
+            let beginning = SavedImport(
+                importID: streams[0].importID, file: identity,
+                options: options.identity(workspace: configuration.workspace))
+            try ledger.keep(earlier ?? beginning, in: file)
+        }
         await withTaskGroup { group in
             for (index, stream) in streams.enumerated() {
                 group.addTask { [input] in
@@ -69,7 +133,7 @@ package struct Importer: Sendable {
             do { try await send(streams, limits, ledger) } catch { ledger.fail(error) }
             for stream in streams { stream.finish() }
         }
-        var report = ledger.finish()
+        var report = ledger.finish(isWhole: !input.wasInterrupted)
         report.wasInterrupted = input.wasInterrupted
         report.isDryRun = options.upsert.validateOnly
         let failure = ledger.failure
@@ -84,7 +148,7 @@ package struct Importer: Sendable {
         return ImportLedger(
             streams: options.streams, window: options.window, totalBytes: input.byteCount,
             header: reader.header, rejects: RejectsFile(path: path),
-            maxFailures: options.upsert.maxFailures)
+            maxFailures: options.upsert.maxFailures, earlier: earlier)
     }
 
     private static func progress(
@@ -179,7 +243,8 @@ struct MessageBuilder {
         let limit = Int(clamping: limits.maxMessageBytes) - 64
         var bytes = 0
         for index in records.indices {
-            let held = PendingRecord(line: records[index].line, bytes: records[index].bytes)
+            let held = PendingRecord(
+                line: records[index].line, bytes: records[index].bytes, end: records[index].end)
             switch records[index].content {
             case .failure(let refused):
                 noted.append((held, refused.rejection))

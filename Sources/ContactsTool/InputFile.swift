@@ -16,6 +16,8 @@ package final class InputFile: Sendable {
     package let path: String
     /// The file's length; nil for a pipe or a terminal.
     package let byteCount: Int?
+    /// When the file was last written to, in nanoseconds since 1970.
+    let modified: Int?
 
     private let descriptor: Int32
     private let interrupted = Atomic(false)
@@ -33,7 +35,10 @@ package final class InputFile: Sendable {
         if isKnown, status.st_mode & S_IFMT == S_IFDIR {
             throw FileError(path: path, action: "read", code: EISDIR)
         }
-        byteCount = isKnown && status.st_mode & S_IFMT == S_IFREG ? Int(status.st_size) : nil
+        let isRegular = isKnown && status.st_mode & S_IFMT == S_IFREG
+        byteCount = isRegular ? Int(status.st_size) : nil
+        let time = status.st_mtim
+        modified = isRegular ? time.tv_sec * 1_000_000_000 + time.tv_nsec : nil
     }
 
     deinit {
@@ -68,6 +73,20 @@ package final class InputFile: Sendable {
     var isReady: Bool {
         var event = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
         return byteCount != nil || poll(&event, 1, 0) != 0
+    }
+
+    /// Makes the next read begin at another place of a regular file.
+    func seek(to offset: Int) throws(FileError) {
+        guard lseek(descriptor, off_t(offset), SEEK_SET) >= 0 else {
+            throw FileError(path: path, action: "read", code: errno)
+        }
+    }
+
+    /// The bytes at a place of a regular file, as many as there are.
+    func bytes(at offset: Int, count: Int) -> [UInt8] {
+        [UInt8](unsafeUninitializedCapacity: count) { buffer, length in
+            length = max(0, pread(descriptor, buffer.baseAddress, count, off_t(offset)))
+        }
     }
 
     /// The next bytes; nil at the end.

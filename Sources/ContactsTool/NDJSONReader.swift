@@ -16,6 +16,8 @@ package struct NDJSONRecord: Sendable {
 
 package struct NDJSONReader: Sendable {
     private let recordLimit: Int
+    /// Bytes of the file before the buffer.
+    private var base = 0
     private var buffer: [UInt8] = []
     private var start = 0
     private var position = 0
@@ -32,10 +34,29 @@ package struct NDJSONReader: Sendable {
     package mutating func append(_ chunk: some Collection<UInt8>) {
         if start > 0 {
             buffer.removeSubrange(..<start)
+            base += start
             position -= start
             start = 0
         }
         buffer.append(contentsOf: chunk)
+    }
+
+    /// Behind the last record that was given.
+    var place: ReadingPosition {
+        ReadingPosition(offset: base + start, line: line, skipsLine: isSkippingLine)
+    }
+
+    /// Goes on with the bytes at another place.
+    mutating func go(to place: ReadingPosition) {
+        buffer = []
+        base = place.offset
+        start = 0
+        position = 0
+        line = place.line
+        isFinished = false
+        // At the beginning of the file its first bytes are looked at.
+        isFirst = place == ReadingPosition()
+        isSkippingLine = place.skipsLine
     }
 
     /// Says that there are no more bytes.

@@ -8,10 +8,13 @@ package import ContactsClient
 package struct PendingRecord: Sendable, Equatable {
     package var line: Int
     package var bytes: [UInt8]
+    /// Where it ends.
+    package var end: ReadingPosition
 
-    package init(line: Int, bytes: [UInt8]) {
+    package init(line: Int, bytes: [UInt8], end: ReadingPosition = ReadingPosition()) {
         self.line = line
         self.bytes = bytes
+        self.end = end
     }
 }
 
@@ -46,8 +49,19 @@ package struct PendingRecords: Sendable {
     package private(set) var byteCount = 0
     /// All lines up to this one are decided.
     package private(set) var settledLine = 0
+    /// Where the last of these ends; nil when there is none.
+    package private(set) var settledEnd: ReadingPosition?
 
-    package init() {}
+    /// - Parameters:
+    ///   - sequence: The number of the last contact that is decided already.
+    ///   - line: All lines up to this one are.
+    package init(after sequence: UInt64 = 0, line: Int = 0) {
+        nextResult = sequence + 1
+        settledLine = line
+    }
+
+    /// The number of the last contact that is decided.
+    package var lastSequence: UInt64 { nextResult - 1 }
 
     /// The line of the first record that is not decided.
     package var firstPendingLine: Int? { head < entries.count ? entries[head].record.line : nil }
@@ -98,6 +112,7 @@ package struct PendingRecords: Sendable {
         head += 1
         byteCount -= record.bytes.count
         settledLine = record.line
+        settledEnd = record.end
         return record
     }
 

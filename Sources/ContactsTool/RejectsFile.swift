@@ -30,6 +30,27 @@ package final class RejectsFile {
         self.path = path
     }
 
+    /// Goes on with the files of an earlier run: what stands in them behind these lengths is dropped.
+    ///
+    /// - Throws: `FileError`; `ResumeRefused` when they are shorter.
+    package func resume(_ rejects: SavedImport.Rejects) throws {
+        guard rejects.count > 0 else { return }
+        records = try OutputFile(path: path, keeping: rejects.bytes)
+        reasons = try OutputFile(path: reasonsPath, keeping: rejects.reasonsBytes)
+        count = rejects.count
+    }
+
+    /// Writes what is gathered and says how long the files are.
+    package func flush() throws -> SavedImport.Rejects {
+        try records?.flush(over: 0)
+        try reasons?.flush(over: 0)
+        var rejects = SavedImport.Rejects()
+        rejects.count = count
+        rejects.bytes = records?.byteCount ?? 0
+        rejects.reasonsBytes = reasons?.byteCount ?? 0
+        return rejects
+    }
+
     /// Writes one record. `header` stands at the file's top.
     package func write(
         _ record: PendingRecord, sequence: UInt64?, _ rejection: Rejection, header: [UInt8]
@@ -58,17 +79,18 @@ package final class RejectsFile {
 
     /// Writes what is gathered and closes the files.
     package func close() throws {
-        try records?.flush(over: 0)
-        try reasons?.flush(over: 0)
+        _ = try flush()
         records = nil
         reasons = nil
     }
 }
 
-/// A file that is written from its beginning.
+/// A file that is written to its end.
 final class OutputFile {
     private let handle: FileHandle
     private var buffer: [UInt8] = []
+    /// Written to the file.
+    private(set) var byteCount = 0
 
     init(path: String) throws {
         // Rejected records are personal data: nobody but their owner reads them.
@@ -77,6 +99,22 @@ final class OutputFile {
             throw FileError(path: path, action: "write", code: errno)
         }
         handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+    }
+
+    /// Opens a file that is there, and cuts it to that length.
+    init(path: String, keeping byteCount: Int) throws {
+        let descriptor = open(path, O_WRONLY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            throw FileError(path: path, action: "write", code: errno)
+        }
+        handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        guard try handle.seekToEnd() >= byteCount else {
+            throw ResumeRefused(
+                description: "\(path) is shorter than the import has left it; import the file "
+                    + "again without --resume", status: ExitStatus.dataError)
+        }
+        try handle.truncate(atOffset: UInt64(byteCount))
+        self.byteCount = byteCount
     }
 
     /// Adds bytes and, when they do not end in it, the line end.
@@ -88,6 +126,7 @@ final class OutputFile {
     func flush(over limit: Int) throws {
         guard buffer.count > limit else { return }
         try handle.write(contentsOf: buffer)
+        byteCount += buffer.count
         buffer.removeAll(keepingCapacity: true)
     }
 }

@@ -14,7 +14,7 @@ struct ContactsCommand: AsyncParsableCommand {
         discussion: """
             Exit codes: 0 all is well; 1 some contacts failed or were not found, \
             or the server is not serving; 64 usage; 65 the file cannot be read as its format; 66 no such file; 69 the server is not \
-            available; 70 any other error; 73 a file cannot be written; 130 interrupted.
+            available; 70 any other error; 73 a file cannot be written; 130 interrupted, 143 by SIGTERM.
             """,
         version: "0.1.0",
         subcommands: [

@@ -87,7 +87,7 @@ struct ExportCommand: AsyncParsableCommand {
         guard case .failure(let error) = result else { return }
         Terminal.note(
             output == "-" ? "the output is not whole\n" : "\(output) was not written\n")
-        if file.wasInterrupted { throw ExitCode(ExitStatus.interrupted) }
+        if file.wasInterrupted { throw Interrupt.exitCode }
         throw error
     }
 

@@ -46,6 +46,9 @@ struct ImportCommand: AsyncParsableCommand {
 
             Refused records are set aside with their original bytes in FILE.rejects.csv, the \
             reasons beside it, so that they can be mended and imported again.
+
+            While it lasts, FILE.import-state.json says how far it is; --resume goes on from there. \
+            Ctrl-C waits for what was sent; a second one ends at once.
             """)
 
     @OptionGroup var server: ServerOptions
@@ -113,6 +116,13 @@ struct ImportCommand: AsyncParsableCommand {
     @Option(help: "auto, bar, plain or none.")
     var progress = ProgressStyle.auto
 
+    @Flag(
+        help: """
+            Goes on where an import of the file broke off, with the same options; not for standard \
+            input, more --streams or a dry run.
+            """)
+    var resume = false
+
     func validate() throws {
         guard streams > 0, chunk > 0 else {
             throw ValidationError("--streams and --chunk have to be at least 1")
@@ -122,6 +132,11 @@ struct ImportCommand: AsyncParsableCommand {
             throw ValidationError(
                 "--import-id names one call and its order; it does not go with --streams "
                     + "\(streams)")
+        }
+        if resume, file == "-" || streams > 1 || upsert.dryRun {
+            throw ValidationError(
+                "--resume does not go with standard input, more --streams or --dry-run: "
+                    + "they keep no state")
         }
         if let rejects, path(rejects) == path(file) {
             throw ValidationError("--rejects names the file itself, which it would overwrite")
@@ -141,9 +156,12 @@ struct ImportCommand: AsyncParsableCommand {
                 "\(file): \(understood); matched by \(matchBy.rawValue), \(mode.rawValue), "
                     + "to \(configuration.host):\(configuration.port)"
                     + (upsert.dryRun ? "; a dry run, nothing is stored\n" : "\n"))
+            if let note = try importer.lookBack(workspace: configuration.workspace) {
+                Terminal.note("\(file): \(note)\n")
+            }
             let result = await transfer(&importer, configuration)
             if input.wasInterrupted, case .failure = result {
-                throw ExitCode(ExitStatus.interrupted)
+                throw Interrupt.exitCode
             }
             let (report, failure) = try result.get()
             try finish(report, failure)
@@ -180,7 +198,10 @@ struct ImportCommand: AsyncParsableCommand {
         Terminal.note(report.text)
         if json { try Terminal.output(report.json) }
         let failed = failure.map(Terminal.exitCode)
-        if report.wasInterrupted { throw ExitCode(ExitStatus.interrupted) }
+        if report.statePath != nil {
+            Terminal.note("to go on with it: \(CommandText.resuming(CommandLine.arguments))\n")
+        }
+        if report.wasInterrupted { throw Interrupt.exitCode }
         if let failed { throw failed }
         if report.failed > 0 { throw ExitCode(ExitStatus.someFailed) }
     }
@@ -205,6 +226,7 @@ struct ImportCommand: AsyncParsableCommand {
         options.streams = streams
         options.chunk = chunk
         options.rejectsPath = rejects
+        options.resumes = resume
         options.retry.patience = .seconds(retryFor)
         return options
     }

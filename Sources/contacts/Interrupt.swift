@@ -1,6 +1,7 @@
-// In: Ctrl-C. Out: the first one is handed to the command, which winds up; the second one ends the
-// process at once. On a queue of its own.
+// In: Ctrl-C and SIGTERM. Out: the first one is handed to the command, which winds up; the second
+// one ends the process at once. On a queue of its own.
 
+import ArgumentParser
 import ContactsTool
 import Dispatch
 import Foundation
@@ -8,26 +9,39 @@ import Synchronization
 
 final class Interrupt {
     private static let queue = DispatchQueue(label: "contacts.interrupt")
-    /// Signals are the process's, so their number is too.
-    private static let count = Atomic(0)
+    private static let signals = [SIGINT, SIGTERM]
+    /// Signals are the process's, so the first one that came is too; 0: none has.
+    private static let first = Atomic<Int32>(0)
 
-    private let source: any DispatchSourceSignal
+    private let sources: [any DispatchSourceSignal]
 
-    init(_ windUp: @escaping @Sendable () -> Void) {
-        signal(SIGINT, SIG_IGN)
-        source = DispatchSource.makeSignalSource(signal: SIGINT, queue: Self.queue)
-        source.setEventHandler {
-            let count = Self.count.wrappingAdd(1, ordering: .relaxed).newValue
-            guard count == 1 else { _exit(ExitStatus.interrupted) }
-            Terminal.note("\nstopping; Ctrl-C again ends at once\n")
-            windUp()
-        }
-        source.activate()
+    /// What a command exits with that was interrupted: 130 after Ctrl-C, 143 after SIGTERM.
+    static var exitCode: ExitCode { ExitCode(status(first.load(ordering: .relaxed))) }
+
+    private static func status(_ signal: Int32) -> Int32 {
+        signal == SIGTERM ? ExitStatus.terminated : ExitStatus.interrupted
     }
 
-    /// Gives Ctrl-C back its usual meaning.
+    init(_ windUp: @escaping @Sendable () -> Void) {
+        sources = Self.signals.map { number in
+            signal(number, SIG_IGN)
+            let source = DispatchSource.makeSignalSource(signal: number, queue: Self.queue)
+            source.setEventHandler {
+                let isFirst = Self.first.compareExchange(
+                    expected: 0, desired: number, ordering: .relaxed
+                ).exchanged
+                guard isFirst else { _exit(Self.status(number)) }
+                Terminal.note("\nstopping; Ctrl-C again ends at once\n")
+                windUp()
+            }
+            source.activate()
+            return source
+        }
+    }
+
+    /// Gives the signals back their usual meaning.
     func cancel() {
-        source.cancel()
-        signal(SIGINT, SIG_DFL)
+        for source in sources { source.cancel() }
+        for number in Self.signals { signal(number, SIG_DFL) }
     }
 }

@@ -67,7 +67,7 @@ struct LoadCommand: AsyncParsableCommand {
             Terminal.note(report.text)
             if let json { try write(report.json, to: json) }
             if let failure { throw Terminal.exitCode(failure) }
-            if run.wasStopped { throw ExitCode(ExitStatus.interrupted) }
+            if run.wasStopped { throw Interrupt.exitCode }
             if report.counts.failed > 0 { throw ExitCode(ExitStatus.someFailed) }
         } catch let code as ExitCode {
             throw code
