@@ -29,7 +29,7 @@ public struct RetryPolicy: Sendable, Equatable {
     }
 
     /// How long to wait.
-    func delay(afterFailures failures: Int) -> Duration {
+    package func delay(afterFailures failures: Int) -> Duration {
         longestDelay(afterFailures: failures) * Double.random(in: 0...1)
     }
 }

@@ -18,6 +18,8 @@ package struct LoadOptions: Sendable {
     /// Contacts of another prefix are other people. The same prefix and seed a second time leaves
     /// all unchanged; with another seed it updates them.
     package var prefix = "load-"
+    /// Whether what was acknowledged is read back after the run.
+    package var verifies = false
 
     package init() {}
 
@@ -45,9 +47,8 @@ package struct LoadContacts: Sendable {
 
     /// The contact of that number, from 0.
     package func contact(_ number: Int) -> Contact {
-        var random = SplitMix64(seed: options.seed &+ UInt64(number) &* 0xD1B5_4A32_D192_ED03)
-        let isRepeat = options.repeats > 0 && number > 0 && random.chance(options.repeats)
-        let identity = isRepeat ? random.below(number) : number
+        var random = random(number)
+        let identity = identity(number, &random)
         let name = random.pick(SampleName.all)
         let key = Self.scrambled(identity)
         return Contact(
@@ -59,6 +60,21 @@ package struct LoadContacts: Sendable {
                 CustomField("score", .number(Double(random.below(100_000)) / 1000)),
                 CustomField("subscribed", .boolean(random.chance(0.7))),
             ])
+    }
+
+    /// The number whose keys the contact of that number has.
+    func identity(_ number: Int) -> Int {
+        var random = random(number)
+        return identity(number, &random)
+    }
+
+    private func random(_ number: Int) -> SplitMix64 {
+        SplitMix64(seed: options.seed &+ UInt64(number) &* 0xD1B5_4A32_D192_ED03)
+    }
+
+    private func identity(_ number: Int, _ random: inout SplitMix64) -> Int {
+        let isRepeat = options.repeats > 0 && number > 0 && random.chance(options.repeats)
+        return isRepeat ? random.below(number) : number
     }
 
     /// Numbers in a row get keys in random order, as an export from another system has them: keys in

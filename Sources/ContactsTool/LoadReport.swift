@@ -58,6 +58,8 @@ package struct LoadReport: Sendable {
     /// At a fixed rate: how late the latest message went out.
     package var maximumLag = 0.0
     package var failure: String?
+    /// What reading back found; nil when it was not asked for.
+    package var verification: LoadVerification?
 
     /// The percentiles that are told.
     private static let percentiles: [(name: String, value: Double)] = [
@@ -107,6 +109,7 @@ package struct LoadReport: Sendable {
             text += "\nthe rate was not kept: the server or this machine is too slow for it\n"
         }
         if let failure { text += "\nended early: \(failure)\n" }
+        if let verification { text += "\nread back\n" + verification.text }
         return text
     }
 
@@ -140,6 +143,7 @@ package struct LoadReport: Sendable {
                 writer.set("max", maximumLatency)
                 writer.set("mean", counts.acknowledged > 0 ? counts.latency.mean : 0)
             }
+            verification?.write(to: &writer)
             if let failure { writer.set("error", failure) } else { writer.setNull("error") }
         }
         writer.endLine()
@@ -150,5 +154,25 @@ package struct LoadReport: Sendable {
 
     private func milliseconds(_ nanoseconds: UInt64) -> String {
         ProgressText.fixed(Double(nanoseconds) / 1e6, places: 3)
+    }
+}
+
+extension LoadVerification {
+    private var rows: [(name: String, count: Int)] {
+        [
+            ("acknowledged", acknowledged), ("stored", stored), ("missing", missing),
+            ("different", different),
+        ]
+    }
+
+    fileprivate var text: String {
+        ProgressText.table(
+            rows.map { (name: "  " + $0.name, value: ProgressText.grouped($0.count)) })
+    }
+
+    fileprivate func write(to writer: inout JSONWriter) {
+        writer.object("verification") { writer in
+            for row in rows { writer.set(row.name, row.count) }
+        }
     }
 }

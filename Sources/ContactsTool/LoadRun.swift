@@ -75,7 +75,9 @@ package final class LoadRun: Sendable {
     /// Whether `stop` was called.
     package var wasStopped: Bool { stopped.load(ordering: .relaxed) }
 
-    /// Runs and measures.
+    /// Runs and measures, and reads back if asked to, also when streams have failed.
+    ///
+    /// - Throws: What kept the run from beginning.
     package func run(
         _ configuration: ContactsClient.Configuration
     ) async throws -> (report: LoadReport, failure: (any Error)?) {
@@ -96,14 +98,16 @@ package final class LoadRun: Sendable {
             streams.append(stream)
         }
         let start = clock.now
-        let failure = await withTaskGroup { group in
+        var ids: [StreamIDs] = streams.map { _ in [] }
+        var failure = await withTaskGroup { group in
             for (index, stream) in streams.enumerated() {
-                group.addTask { await self.drive(stream, index, messages, start) }
+                group.addTask { (index, await self.drive(stream, index, messages, start)) }
             }
             var failure: (any Error)?
-            for await (counts, error) in group {
-                report.counts.add(counts)
-                failure = failure ?? error
+            for await (index, end) in group {
+                report.counts.add(end.counts)
+                ids[index] = end.ids
+                failure = failure ?? end.failure
             }
             return failure
         }
@@ -112,8 +116,16 @@ package final class LoadRun: Sendable {
             (report.sent, report.bytes) = (shared.sent, shared.bytes)
             report.maximumLag = shared.lag.seconds
         }
-        report.failure = failure.map(ErrorText.text)
         for client in clients { await client.close() }
+        if options.verifies {
+            let verifier = LoadVerifier(options, contacts)
+            do {
+                report.verification = try await verifier.verify(ids, configuration)
+            } catch {
+                failure = failure ?? error
+            }
+        }
+        report.failure = failure.map(ErrorText.text)
         return (report, failure)
     }
 
@@ -121,28 +133,30 @@ package final class LoadRun: Sendable {
     private func drive(
         _ stream: BulkUpsertStream, _ index: Int, _ messages: [RequestEncoder],
         _ start: ContinuousClock.Instant
-    ) async -> (LoadCounts, (any Error)?) {
+    ) async -> StreamEnd {
         let times = StreamTimes()
-        async let receiving = Self.receive(stream, times)
+        async let receiving = receive(stream, times)
         var failure: (any Error)?
         do { try await send(stream, index, messages, start, times) } catch { failure = error }
         stream.finish()
-        let received = await receiving
-        return (times.counts, received ?? failure)
+        let (received, ids) = await receiving
+        return StreamEnd(counts: times.counts, failure: received ?? failure, ids: ids)
     }
 
-    private static func receive(
+    private func receive(
         _ stream: BulkUpsertStream, _ times: StreamTimes
-    ) async -> (any Error)? {
+    ) async -> (failure: (any Error)?, ids: StreamIDs) {
+        var ids: StreamIDs = []
         do {
             for try await results in stream.results {
                 let now = ContinuousClock.now
                 times.state.withLock { $0.received(results, at: now) }
+                if options.verifies { ids += results.lazy.map { $0.contactID ?? .none } }
             }
             _ = try await stream.summary()
-            return nil
+            return (nil, ids)
         } catch {
-            return error
+            return (error, ids)
         }
     }
 
@@ -172,6 +186,13 @@ package final class LoadRun: Sendable {
             sent.add(Shared(sent: message.count, bytes: message.byteCount, lag: lag))
         }
     }
+}
+
+/// What one stream has come to.
+private struct StreamEnd: Sendable {
+    var counts: LoadCounts
+    var failure: (any Error)?
+    var ids: StreamIDs
 }
 
 /// The times of one stream, shared by its two tasks.

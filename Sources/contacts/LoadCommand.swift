@@ -47,6 +47,13 @@ struct LoadCommand: AsyncParsableCommand {
         help: ArgumentHelp("Writes the report as JSON; - is standard output.", valueName: "path"))
     var json: String?
 
+    @Flag(
+        help: """
+            Reads back each contact that was acknowledged, also when the run ended early, and \
+            exits with 1 when one is missing or different.
+            """)
+    var verify = false
+
     func validate() throws {
         guard streams > 0, connections > 0, chunk > 0, contacts > 0 else {
             throw ValidationError(
@@ -66,6 +73,9 @@ struct LoadCommand: AsyncParsableCommand {
             let (report, failure) = try await run.run(configuration)
             Terminal.note(report.text)
             if let json { try write(report.json, to: json) }
+            if let verification = report.verification, !verification.isRight {
+                throw ExitCode(ExitStatus.someFailed)
+            }
             if let failure { throw Terminal.exitCode(failure) }
             if run.wasStopped { throw Interrupt.exitCode }
             if report.counts.failed > 0 { throw ExitCode(ExitStatus.someFailed) }
@@ -86,6 +96,7 @@ struct LoadCommand: AsyncParsableCommand {
         options.seed = seed
         options.repeats = repeats
         options.prefix = prefix
+        options.verifies = verify
         return options
     }
 
