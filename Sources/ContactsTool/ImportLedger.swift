@@ -22,6 +22,8 @@ package final class ImportLedger: Sendable {
         var readBytes = 0
         let rejects: RejectsFile
         var keeper: StateKeeper?
+        /// When results came last.
+        var settled = ContinuousClock.now
         var failure: (any Error)?
         var waiter: CheckedContinuation<Void, Never>?
     }
@@ -70,6 +72,8 @@ package final class ImportLedger: Sendable {
     /// Notes the records of one message, in the order of the file, before it is sent.
     package func add(_ records: [(PendingRecord, Rejection?)], stream: Int) {
         guarded { state in
+            // What waits from now on cannot have been waiting.
+            if state.pending.allSatisfy({ $0.count == 0 }) { state.settled = .now }
             state.report.read += records.count
             for (record, rejection) in records {
                 state.readBytes += record.bytes.count
@@ -84,6 +88,7 @@ package final class ImportLedger: Sendable {
     /// Notes results of a stream.
     package func settle(_ results: [ContactResult], stream: Int) {
         guarded { state in
+            state.settled = .now
             try Self.take(&state, stream) { pending, settle in
                 try pending.settle(results, settle)
             }
@@ -104,6 +109,13 @@ package final class ImportLedger: Sendable {
                 return false
             }
             if isOpen { continuation.resume() }
+        }
+    }
+
+    /// For how long records have waited and no result has come; nil if none wait.
+    package var silence: Duration? {
+        state.withLock { state in
+            state.pending.contains { $0.count > 0 } ? .now - state.settled : nil
         }
     }
 

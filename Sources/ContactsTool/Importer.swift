@@ -116,7 +116,10 @@ package struct Importer: Sendable {
                 retry: options.retry)
         }
         input.whenInterrupted { for stream in streams { stream.stopRetrying() } }
-        watch { Self.progress(ledger, streams) }
+        let silence = SilenceWatch(ledger, configuration)
+        let watching = Task { await silence.run() }
+        defer { watching.cancel() }
+        watch { Self.progress(ledger, streams, silence) }
         let limits = try await streams[0].started().limits
         if let (file, identity) = stateFile {
             let beginning = SavedImport(
@@ -152,15 +155,16 @@ package struct Importer: Sendable {
     }
 
     private static func progress(
-        _ ledger: ImportLedger, _ streams: [ResumableUpsert]
+        _ ledger: ImportLedger, _ streams: [ResumableUpsert], _ silence: SilenceWatch
     ) -> ProgressSnapshot {
         var progress = ledger.progress()
         let outage = streams.compactMap(\.outage).min { $0.since < $1.since }
-        progress.outage = outage.map { outage in
-            ProgressSnapshot.Outage(
-                seconds: (ContinuousClock.now - outage.since).seconds,
-                reason: outage.error.message)
-        }
+        progress.outage =
+            outage.map { outage in
+                ProgressSnapshot.Outage(
+                    seconds: (ContinuousClock.now - outage.since).seconds,
+                    reason: outage.error.message)
+            } ?? silence.outage
         return progress
     }
 

@@ -11,17 +11,20 @@ package struct ProgressSnapshot: Sendable, Equatable {
     /// The file's length; nil for a pipe.
     package var totalBytes: Int?
     package var seconds = 0.0
-    /// The server is away.
+    /// No results come.
     package var outage: Outage?
 
-    /// The server's absence.
+    /// The server's absence, or its silence.
     package struct Outage: Sendable, Equatable {
         package var seconds: Double
         package var reason: String
+        /// It cannot be reached; else it is only silent.
+        package var isServerAway: Bool
 
-        package init(seconds: Double, reason: String) {
+        package init(seconds: Double, reason: String, isServerAway: Bool = true) {
             self.seconds = seconds
             self.reason = reason
+            self.isServerAway = isServerAway
         }
     }
 
@@ -87,7 +90,9 @@ package enum ProgressText {
     }
 
     private static func absence(_ outage: ProgressSnapshot.Outage) -> String {
-        "the server is not available, trying again (\(duration(outage.seconds)))"
+        outage.isServerAway
+            ? "the server is not available, trying again (\(duration(outage.seconds)))"
+            : "waiting for results (\(duration(outage.seconds)))"
     }
 
     private static func length(_ parts: [String]) -> Int {

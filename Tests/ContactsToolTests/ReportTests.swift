@@ -51,6 +51,14 @@ import Testing
                 == "38 %  1,204,000 rows  \(words)  212 failed")
     }
 
+    @Test func aServerThatIsSilentIsTold() {
+        let silent = Self.progress {
+            $0.outage = .init(seconds: 12, reason: "it is busy", isServerAway: false)
+        }
+        #expect(
+            ProgressText.plain(silent).hasSuffix("38 %, waiting for results (12 s): it is busy"))
+    }
+
     @Test(arguments: 0...120)
     func aBarFitsItsTerminal(_ width: Int) {
         #expect(ProgressText.bar(Self.progress(), width: width).count <= max(0, width - 1))

@@ -20,7 +20,7 @@ from stubs import REPOSITORY, pb
 
 CONTACTS = os.environ.get("CONTACTS") or str(REPOSITORY / ".build/debug/contacts")
 COUNT = int(os.environ.get("RESUME_COUNT", "20000"))
-AWAY = float(os.environ.get("RESUME_AWAY", "5"))
+AWAY = float(os.environ.get("RESUME_AWAY", "13"))
 SECONDS = 300
 
 
@@ -121,7 +121,7 @@ def test_a_server_that_dies_and_comes_back_is_waited_for(how, own_servers, data_
 def test_a_database_that_goes_away_is_waited_for(cluster, own_servers, copy):  # noqa: F811
     path = copy()
     server = own_servers(database_url=cluster.url)
-    run = Import(path, server.address)
+    run = Import(path, server.address, "--progress", "plain")
     when_stored(server, run, COUNT // 4)
     cluster.stop()
     time.sleep(AWAY)
@@ -130,6 +130,8 @@ def test_a_database_that_goes_away_is_waited_for(cluster, own_servers, copy):  #
     run.end()
     assert run.code == 1, run.errors
     assert run.summary["error"] is None and run.summary["undecided"] == 0
+    told = [line for line in run.errors.splitlines() if "waiting for results (" in line]
+    assert told and all("its database takes no contacts" in line for line in told), run.errors
     check(path, server)
 
 
