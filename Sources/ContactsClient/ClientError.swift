@@ -10,11 +10,14 @@ public struct ClientError: Error, Sendable, Equatable, CustomStringConvertible {
     public let codeName: String
     /// The server's words, or ours when there was no server.
     public let message: String
+    /// How long the server asks to wait before the next call; `nil` when it does not say.
+    public let retryDelay: Duration?
 
     init(_ status: RPCStatus) {
         code = status.code.rawValue
         codeName = status.code.name
         message = status.message
+        retryDelay = RetryHint.delay(status)
     }
 
     static func unavailable(_ message: String) -> ClientError {
@@ -29,7 +32,13 @@ public struct ClientError: Error, Sendable, Equatable, CustomStringConvertible {
         ClientError(RPCStatus(.cancelled, "the call was cancelled by its caller"))
     }
 
-    /// The server, or what it needs, is away: the same call may succeed later.
+    /// Whether the same call may succeed later: the server, or what it needs, is away, or it asks to
+    /// come back later.
+    var isPassing: Bool {
+        isUnavailable || code == RPCCode.resourceExhausted.rawValue && retryDelay != nil
+    }
+
+    /// The server, or what it needs, is away.
     public var isUnavailable: Bool { code == RPCCode.unavailable.rawValue }
 
     public var description: String { "\(codeName): \(message)" }

@@ -142,14 +142,14 @@ struct ResumeFields: Sendable {
     ///
     /// - Returns: How long to wait before the next one; nil: there shall be none.
     mutating func retryDelay(_ error: ClientError, _ policy: RetryPolicy) -> Duration? {
-        guard error.isUnavailable, mayRetry else { return nil }
+        guard error.isPassing, mayRetry else { return nil }
         let now = ContinuousClock.now
         let outage = Outage(since: outage?.since ?? now, error: error)
         let rest = policy.patience - (now - outage.since)
         guard rest > .zero else { return nil }
         self.outage = outage
         failureCount += 1
-        return min(rest, policy.delay(afterFailures: failureCount))
+        return min(rest, error.retryDelay ?? policy.delay(afterFailures: failureCount))
     }
 
     // Results: added by the call, taken by a task.

@@ -4,6 +4,7 @@
 // server of its own.
 
 import ContactsClient
+import HTTP2
 import NIOCore
 import RPC
 import Synchronization
@@ -182,6 +183,37 @@ import Testing
         }
         #expect(error?.codeName == "DATA_LOSS")
         try await server.channel.close()
+    }
+
+    /// `google.rpc.Status{details: [Any{"t.io/google.rpc.RetryInfo", RetryInfo{0.25 s}}]}`.
+    private static var retryInfo: [UInt8] {
+        func field(_ number: UInt8, _ bytes: [UInt8]) -> [UInt8] {
+            [number << 3 | 2, UInt8(bytes.count)] + bytes
+        }
+        let name = Array("t.io/google.rpc.RetryInfo".utf8)
+        let delay: [UInt8] = [2 << 3] + [0x80, 0xE5, 0x9A, 0x77]
+        return [1 << 3, 8] + field(3, field(1, name) + field(2, field(1, delay)))
+    }
+
+    @Test func aServerCanAskForTime() async throws {
+        let statuses = [
+            RPCStatus(
+                .unavailable, metadata: Headers([("grpc-retry-pushback-ms", "250")])),
+            RPCStatus(.resourceExhausted, details: Self.retryInfo),
+        ]
+        for status in statuses {
+            let start = ContinuousClock.now
+            var policy = Self.quick
+            policy.maximumDelay = .zero
+            let kept = try await Self.run([(3, .status(status))], count: 9, chunk: 2, retry: policy)
+            #expect(kept.fields.withLock { $0.calls } == 2)
+            #expect(ContinuousClock.now - start >= .milliseconds(250))
+        }
+        let error = await #expect(throws: ClientError.self) {
+            let status = RPCStatus(.resourceExhausted, "too large")
+            _ = try await Self.run([(3, .status(status))], count: 9, chunk: 2)
+        }
+        #expect(error?.retryDelay == nil)
     }
 
     @Test func givingUpEndsTheWaiting() async throws {
