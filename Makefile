@@ -4,8 +4,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run stop test test-swift test-foreign model bench bench-full check format lint proto \
-	check-proto buf-lint packages test-packages clean
+.PHONY: help run stop test test-swift test-foreign model rig faults bench bench-full check format \
+	lint proto check-proto buf-lint packages test-packages clean
 
 # What is built against and run with, and what only the tests and checks need.
 PACKAGES := libnghttp2-dev libprotobuf-c-dev libpq-dev pkg-config postgresql-15
@@ -80,6 +80,21 @@ model: packages test-packages $(VENV)/made ## Compares random imports with the m
 	@swift build --product contactsd
 	CONTACTSD="$$(swift build --show-bin-path)/contactsd" MODEL_SECONDS=$(SECONDS) \
 		$(VENV)/bin/python -m pytest -qs Tests/Foreign/test_model.py
+
+# A seed that fails prints itself; RIG_SEED=n in the environment repeats it.
+RUNS ?= 200
+RIG_CONTACTS ?= 20000
+rig: packages test-packages $(VENV)/made ## Brings RUNS=200 imports of RIG_CONTACTS=20000 through random faults
+	@swift build --product contactsd
+	CONTACTSD="$$(swift build --show-bin-path)/contactsd" \
+		RIG_RUNS=$(RUNS) RIG_CONTACTS=$(RIG_CONTACTS) \
+		$(VENV)/bin/python -m pytest -q Tests/Foreign/test_rig.py
+
+faults: packages test-packages $(VENV)/made ## Measures what the README promises of single faults
+	@swift build -c release --product contactsd
+	swift build -c release --product contacts
+	CONTACTSD="$$(swift build -c release --show-bin-path)/contactsd" \
+		$(VENV)/bin/python Tests/Foreign/fault_figures.py
 
 # FLAGS are further options of the bench, such as FLAGS='--only new,changed'; see bench --help.
 CONTACTS ?= 200000

@@ -43,8 +43,9 @@ def wait_until(condition, seconds=20.0, what="the condition"):
 class Server:
     """One `contactsd serve` on a free port, with its own PostgreSQL unless it is given one."""
 
-    def __init__(self, data_dir=None, database_url=None, lanes=2, arguments=(), up="ready"):
-        """`up`: a word of the log line that tells the address."""
+    def __init__(self, data_dir=None, database_url=None, lanes=2, arguments=(), up="ready",
+                 variables=()):
+        """`up`: a word of the log line that tells the address. `variables`: of the environment."""
         self.owns_directory = data_dir is None and database_url is None
         if self.owns_directory:
             data_dir = new_directory()
@@ -56,7 +57,7 @@ class Server:
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("PG", "CONTACTS_", "DATABASE_URL"))
-        }
+        } | dict(variables)
         self._up = up
         self.process = subprocess.Popen(
             [CONTACTSD, "serve", "--listen", "127.0.0.1:0", "--lanes", str(lanes), *place,
