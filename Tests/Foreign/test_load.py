@@ -68,7 +68,7 @@ def test_what_a_broken_run_was_told_is_there(own_servers, data_dir):
     server = own_servers(data_dir=data_dir)
     run = load(server, "--contacts", "200000", "--chunk", "50", "--streams", "2", "--rate", "20000")
     harness.wait_until(
-        lambda: server.query("SELECT count(*) FROM contacts")[0][0] > 5000, 60, "contacts")
+        lambda: server.query("SELECT count(*) FROM contacts")[0][0] > 20000, 120, "contacts")
     server.process.send_signal(signal.SIGKILL)
     server.wait()
     time.sleep(1)
@@ -76,5 +76,5 @@ def test_what_a_broken_run_was_told_is_there(own_servers, data_dir):
     code, report, errors = end(run)
     assert code == 69, errors
     found = report["verification"]
-    assert report["error"] and found["acknowledged"] == report["contacts"] > 1000
+    assert report["error"] and found["acknowledged"] == report["contacts"] > 0
     assert found["stored"] == found["acknowledged"]
