@@ -14,6 +14,8 @@ struct Lane {
     /// How long a lane waits for a database that is away before it gives its blocks up. What comes
     /// later in the same absence is tried once.
     static let patience = Duration.seconds(30)
+    /// How long it looks for what became of a transaction whose backend does not answer at all.
+    static let patienceAfterHang = Duration.seconds(2)
     /// Lost races and deadlocks before they count as a refusal. Each try holds more locks than the
     /// first, so that two are rare.
     static let raceLimit = 10

@@ -36,7 +36,7 @@ struct LaneConnector: Sendable {
             settings: ContactUpsert.settings,
             connectTimeout: Self.connectTimeout)
         // Longer than statement_timeout: the server's word is clearer than our silence.
-        connection.statementDeadline = .seconds(65)
+        connection.statementDeadline = .seconds(62)
         let session = try LaneSession(of: connection)
         connection.silence = Connection.Silence(Self.silence) { isLost(session) }
         try connection.prepare(Self.commit, "COMMIT")

@@ -93,7 +93,14 @@ extension Lane {
         // not come to those behind it.
         let endedBefore =
             error.sqlstate != nil && error.statement.map { $0 != LaneConnector.commit } ?? false
-        guard let doubt, !endedBefore else { return .away(sqlstate: nil) }
+        let hangs = error.kind == .deadlineExceeded
+        // The backend may hold its locks for as long as it hangs; callers have waited long enough.
+        if hangs {
+            awaySince = min(awaySince ?? .now, .now - Self.patience + Self.patienceAfterHang)
+        }
+        guard let doubt, !endedBefore else {
+            return hangs ? .failed(.databaseAway) : .away(sqlstate: nil)
+        }
         return .inDoubt(doubt)
     }
 

@@ -360,47 +360,73 @@ def signal_all(pids, number):
 
 
 def hung_backend():
-    """A lane's backend is stopped in its transaction; contacts of other lanes go on."""
-    cluster = Cluster()
-    server = harness.Server(database_url=cluster.url, lanes=4)
-    stub = server.stub
-    stopped = None
-
-    def timed(name):
-        begin = time.monotonic()
-        answer = harness.upsert(stub, [pb.Contact(email=f"{name}@hung.example")], timeout=150)
-        assert answer.results[0].status in (CREATED, UNCHANGED)
-        return time.monotonic() - begin
-
-    try:
-        for number in range(200):
-            timed(f"warm{number}")
-        stopped, *_ = backends(cluster, "contactsd lane 1")
-        os.kill(stopped, signal.SIGSTOP)
-        begin, times, results = time.monotonic(), Times(), {}
-
-        def one(number):
-            try:
-                results[number] = timed(f"n{number}")
-            except grpc.RpcError as error:
-                results[number] = error.code()
-
-        threads = [threading.Thread(target=one, args=(number,)) for number in range(40)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        last = time.monotonic() - begin
-        quick = [time for time in results.values() if isinstance(time, float) and time < 2]
-        slow = [time for time in results.values() if not (isinstance(time, float) and time < 2)]
-        print(f"a backend hangs (SIGSTOP): of 40 calls at once {len(quick)} are answered within"
-              f" {max(quick):.2f} s, {len(slow)} of its lane within {last:.0f} s: {set(map(str, slow))}")
-        assert quick and last < 70
-    finally:
-        if stopped:
+    """A lane's backend is stopped, once while it is idle and once amid a statement; contacts of other
+    lanes go on."""
+    for amid in (False, True):
+        cluster = Cluster()
+        server = harness.Server(database_url=cluster.url, lanes=4)
+        stopped = None
+        try:
+            for number in range(200):
+                timed_upsert(server, f"warm{number}")
+            results = {}
+            threads = [threading.Thread(target=try_upsert, args=(server, f"n{number}", results))
+                       for number in range(40)]
+            if amid:
+                cluster.query(SLOW)
+                threads.insert(0, threading.Thread(
+                    target=try_upsert, args=(server, "slow", results)))
+                threads[0].start()
+                wait_until(lambda: cluster.query(SLEEPING), 10, "a backend amid a statement")
+                stopped = int(cluster.query(SLEEPING))
+            else:
+                stopped, *_ = backends(cluster, "contactsd lane 1")
+            os.kill(stopped, signal.SIGSTOP)
+            begin = time.monotonic()
+            for thread in threads[amid:]:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            last = time.monotonic() - begin
+            quick = [seconds for seconds, code in results.values() if seconds < 2]
+            ends = sorted({(round(seconds), code) for seconds, code in results.values()
+                           if seconds >= 2})
+            print(f"a backend hangs (SIGSTOP){' amid a statement' if amid else ''}: {len(quick)} of"
+                  f" {len(results)} calls are answered within {max(quick):.2f} s, those of its lane"
+                  f" after {last:.0f} s of 65: {ends}")
+            assert quick and last < 66
             signal_all([stopped], signal.SIGCONT)
-        server.close()
-        cluster.close()
+            timed_upsert(server, "slow" if amid else "n1")
+        finally:
+            if stopped:
+                signal_all([stopped], signal.SIGCONT)
+            server.close()
+            cluster.close()
+
+
+SLOW = """
+    CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_sleep(3); RETURN NEW; END $$;
+    CREATE TRIGGER slow BEFORE INSERT ON contacts FOR EACH ROW
+        WHEN (NEW.email = 'slow@hung.example') EXECUTE FUNCTION slow()
+"""
+SLEEPING = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+
+
+def timed_upsert(server, name):
+    begin = time.monotonic()
+    answer = harness.upsert(server.stub, [pb.Contact(email=f"{name}@hung.example")], timeout=150)
+    assert answer.results[0].status in (CREATED, UNCHANGED)
+    return time.monotonic() - begin
+
+
+def try_upsert(server, name, results):
+    begin = time.monotonic()
+    try:
+        timed_upsert(server, name)
+        results[name] = (time.monotonic() - begin, "answered")
+    except grpc.RpcError as error:
+        results[name] = (time.monotonic() - begin, error.code().name)
 
 
 def same_keys(count=100_000):

@@ -10,6 +10,7 @@ import time
 import grpc
 import psycopg
 
+from commit_proxy import COMMITTED
 from harness import metadata, request, wait_until
 from rig import pause, signal_process
 from stubs import rpc
@@ -116,6 +117,13 @@ class Faults:
         for _ in range(self.chance.choice([1, 1, 3])):
             self.site.front.cut(self.chance.random() < 0.5)
             time.sleep(0.05)
+
+    def lose_commits(self):
+        """The line breaks between some COMMITs and their answers."""
+        for _ in range(self.chance.choice([1, 2, 4])):
+            self.site.back.lose(COMMITTED)
+            time.sleep(self.chance.uniform(0.1, 0.6))
+        self.site.back.lose(None)
 
     def cut_back(self):
         for _ in range(self.chance.choice([1, 1, 3])):

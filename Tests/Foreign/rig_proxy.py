@@ -20,6 +20,8 @@ class Proxy:
         self._chance = random.Random(seed)
         self._links = set()
         self._piece = None
+        # The connection that passes these bytes to a client loses them, and breaks.
+        self._lost = None
         self._bytes_a_second = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -51,9 +53,13 @@ class Proxy:
         """What passes is cut into pieces of 1 to `most` bytes, a segment each."""
         self._piece = most
 
+    def lose(self, answer):
+        """The next connection whose target answers with these bytes breaks before they pass."""
+        self._lost = answer
+
     def restore(self):
         """All passes as it comes."""
-        self._piece = self._bytes_a_second = None
+        self._piece = self._bytes_a_second = self._lost = None
         self._loop.call_soon_threadsafe(self._open.set)
 
     def connection_count(self):
@@ -98,7 +104,7 @@ class Proxy:
                 back, forth = await asyncio.open_connection(*target)
             link.add(forth)
             ways = [asyncio.ensure_future(self._pass(reader, forth)),
-                    asyncio.ensure_future(self._pass(back, writer))]
+                    asyncio.ensure_future(self._pass(back, writer, answers=True))]
             try:
                 # The end of one direction is the end of both: nobody here half-closes.
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -111,9 +117,12 @@ class Proxy:
             link.cut(False)
             self._links.discard(link)
 
-    async def _pass(self, reader, writer):
+    async def _pass(self, reader, writer, answers=False):
         try:
             while data := await reader.read(BUFFER):
+                if answers and self._lost and self._lost in data:
+                    self._lost = None
+                    return
                 while data:
                     await self._open.wait()
                     size = len(data)
