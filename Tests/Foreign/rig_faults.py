@@ -10,7 +10,7 @@ import time
 import grpc
 import psycopg
 
-from commit_proxy import COMMITTED
+from commit_proxy import COMMIT, COMMITTED
 from harness import metadata, request, wait_until
 from rig import pause, signal_process
 from stubs import rpc
@@ -119,9 +119,9 @@ class Faults:
             time.sleep(0.05)
 
     def lose_commits(self):
-        """The line breaks between some COMMITs and their answers."""
+        """The line breaks before some COMMITs, or between them and their answers."""
         for _ in range(self.chance.choice([1, 2, 4])):
-            self.site.back.lose(COMMITTED)
+            self.site.back.lose(self.chance.choice([COMMIT, COMMITTED]))
             time.sleep(self.chance.uniform(0.1, 0.6))
         self.site.back.lose(None)
 

@@ -20,7 +20,7 @@ class Proxy:
         self._chance = random.Random(seed)
         self._links = set()
         self._piece = None
-        # The connection that passes these bytes to a client loses them, and breaks.
+        # The connection that is to pass these bytes, in either direction, loses them and breaks.
         self._lost = None
         self._bytes_a_second = None
         self._loop = asyncio.new_event_loop()
@@ -46,6 +46,11 @@ class Proxy:
         """Nothing passes any more, all sockets stay open."""
         self._loop.call_soon_threadsafe(self._open.clear)
 
+    def forget(self):
+        """Nothing ever passes again on what is open; all sockets stay open."""
+        for link in list(self._links):
+            link.is_forgotten = True
+
     def slow(self, bytes_a_second):
         self._bytes_a_second = bytes_a_second
 
@@ -53,9 +58,10 @@ class Proxy:
         """What passes is cut into pieces of 1 to `most` bytes, a segment each."""
         self._piece = most
 
-    def lose(self, answer):
-        """The next connection whose target answers with these bytes breaks before they pass."""
-        self._lost = answer
+    def lose(self, sent):
+        """The next connection on which these bytes are sent, by either end, breaks before they
+        pass."""
+        self._lost = sent
 
     def restore(self):
         """All passes as it comes."""
@@ -103,8 +109,8 @@ class Proxy:
             else:
                 back, forth = await asyncio.open_connection(*target)
             link.add(forth)
-            ways = [asyncio.ensure_future(self._pass(reader, forth)),
-                    asyncio.ensure_future(self._pass(back, writer, answers=True))]
+            ways = [asyncio.ensure_future(self._pass(link, reader, forth)),
+                    asyncio.ensure_future(self._pass(link, back, writer))]
             try:
                 # The end of one direction is the end of both: nobody here half-closes.
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -117,14 +123,16 @@ class Proxy:
             link.cut(False)
             self._links.discard(link)
 
-    async def _pass(self, reader, writer, answers=False):
+    async def _pass(self, link, reader, writer):
         try:
             while data := await reader.read(BUFFER):
-                if answers and self._lost and self._lost in data:
+                if self._lost and self._lost in data:
                     self._lost = None
                     return
                 while data:
                     await self._open.wait()
+                    if link.is_forgotten:
+                        await asyncio.Event().wait()
                     size = len(data)
                     if self._piece:
                         size = self._chance.randint(1, self._piece)
@@ -150,6 +158,7 @@ class _Link:
     def __init__(self, writer):
         self._writers = []
         self._is_cut = False
+        self.is_forgotten = False
         self.add(writer)
 
     def add(self, writer):

@@ -12,6 +12,7 @@ import harness
 from fault_tools import (NOT_SERVING, SERVING, Importing, SmallTablespace, health,
                          wait_for_health)
 from harness import CREATED, LiveCall, bulk, get, request, upsert, wait_until
+from rig_proxy import Proxy
 from rpcs import events_so_far, get_import
 from stubs import pb
 from test_database import Cluster
@@ -152,6 +153,41 @@ def test_a_row_that_is_locked_for_seconds_is_waited_for(beside):
         assert time.monotonic() - freed < 5
     call.half_close()
     assert call.finish().check_ok(2).statuses == [pb.UPSERT_STATUS_UPDATED, CREATED]
+
+
+def test_a_database_that_vanishes_without_a_word(cluster):
+    """Its lines swallow everything, and new ones open and say nothing."""
+    line = Proxy([f"{cluster.directory}/.s.PGSQL.5432"])
+    server = harness.Server(database_url=(
+        f"host=127.0.0.1 port={line.port} user=postgres dbname=postgres sslmode=disable"
+        " gssencmode=disable"))
+    try:
+        wait_for_health(server, SERVING, 10)
+        workspace = server.create_workspace()
+        importing = Importing(server.address, workspace, "vanished", 40_000)
+        wait_until(lambda: importing.received > 2000, what="the results")
+        line.stall()
+        wait_for_health(server, NOT_SERVING, 5)
+        time.sleep(8)
+        # What was open stays dead: the lanes have to have noticed by themselves.
+        line.forget()
+        line.restore()
+        back = time.monotonic()
+        held = importing.received
+        wait_until(lambda: importing.received > held, 10, "more results")
+        wait_for_health(server, SERVING, 5)
+        assert time.monotonic() - back < 15
+        importing.finish(60)
+        with psycopg.connect(cluster.url) as connection:
+            rows = dict(connection.execute(
+                "SELECT id::text, email FROM contacts WHERE workspace_id ="
+                " (SELECT id FROM workspaces WHERE name = %s)", (workspace,)).fetchall())
+        importing.check_stored(rows)
+        assert len(rows) == 40_000
+    finally:
+        line.restore()
+        server.close()
+        line.close()
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """A server that starts before its database, and one that has several to choose from."""
 
+import concurrent.futures
 import socket
 import subprocess
 import time
@@ -84,6 +85,21 @@ def test_a_server_that_is_stopped_while_it_waits_ends_well(cluster):
     cluster.stop("fast")
     server = started_without(cluster.url)
     assert server.stop() == 0
+
+
+def test_servers_that_start_at_once_migrate_once(cluster):
+    """They find an empty database, and queue for it."""
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        servers = list(pool.map(lambda _: harness.Server(database_url=cluster.url), range(4)))
+    try:
+        for number, server in enumerate(servers):
+            upsert(server.stub, [pb.Contact(email=f"{number}@many.example")])
+        assert len(servers[0].rows()) == 4
+        versions = servers[0].query("SELECT version FROM contacts_schema ORDER BY version")
+        assert [version for version, in versions] == list(range(1, len(versions) + 1))
+    finally:
+        for server in servers:
+            server.close()
 
 
 def test_a_database_url_that_cannot_be_read_ends_the_server():
