@@ -25,13 +25,13 @@ enum HealthCheck {
         var rest = bytes[...]
         var status = ServingStatus.unknown
         while !rest.isEmpty {
-            guard let tag = varint(&rest) else { return nil }
+            guard let tag = rest.popVarint() else { return nil }
             switch tag & 7 {
             case 0:
-                guard let value = varint(&rest) else { return nil }
+                guard let value = rest.popVarint() else { return nil }
                 if tag >> 3 == 1 { status = ServingStatus(value) }
             case 1: guard skip(8, &rest) else { return nil }
-            case 2: guard let length = varint(&rest), skip(length, &rest) else { return nil }
+            case 2: guard let length = rest.popVarint(), skip(length, &rest) else { return nil }
             case 5: guard skip(4, &rest) else { return nil }
             default: return nil
             }
@@ -43,16 +43,6 @@ enum HealthCheck {
         guard count <= UInt64(rest.count) else { return false }
         rest = rest.dropFirst(Int(count))
         return true
-    }
-
-    private static func varint(_ rest: inout Slice<UnsafeRawBufferPointer>) -> UInt64? {
-        var value: UInt64 = 0
-        for shift in stride(from: UInt64(0), to: 64, by: 7) {
-            guard let byte = rest.popFirst() else { return nil }
-            value |= UInt64(byte & 0x7F) << shift
-            if byte < 0x80 { return value }
-        }
-        return nil
     }
 }
 

@@ -47,7 +47,7 @@ private struct ProtobufFields: Sequence, IteratorProtocol {
     init(_ bytes: [UInt8]) { rest = bytes[...] }
 
     mutating func next() -> Field? {
-        guard let tag = varint(), let value = varint() else { return nil }
+        guard let tag = rest.popVarint(), let value = rest.popVarint() else { return nil }
         switch tag & 7 {
         case 0: return Field(number: tag >> 3, value: value)
         case 2:
@@ -56,15 +56,5 @@ private struct ProtobufFields: Sequence, IteratorProtocol {
             return Field(number: tag >> 3, bytes: Array(rest.prefix(Int(value))))
         default: return nil
         }
-    }
-
-    private mutating func varint() -> UInt64? {
-        var value: UInt64 = 0
-        for shift in stride(from: UInt64(0), to: 64, by: 7) {
-            guard let byte = rest.popFirst() else { return nil }
-            value |= UInt64(byte & 0x7F) << shift
-            if byte < 0x80 { return value }
-        }
-        return nil
     }
 }

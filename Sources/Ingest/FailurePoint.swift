@@ -26,7 +26,7 @@ enum FailurePoint: String {
             guard let parts else { return nil }
             guard parts.count == 2, let point = FailurePoint(rawValue: String(parts[0])),
                 let count = Int(parts[1]), count > 0
-            else { fatalError("CONTACTSD_FAILURE_POINT is not NAME:COUNT") }
+            else { fatalError("FAILURE_POINT is not NAME:COUNT") }  // safe because only tests ask
             return (point, count)
         }()
         private static let passes = Atomic(0)

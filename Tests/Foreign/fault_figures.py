@@ -99,6 +99,31 @@ class Import:
         return json.loads(out)
 
 
+class Disturbed:
+    """An import under way, to be compared with one that nobody disturbs."""
+
+    def __init__(self, cluster, server, file):
+        self.cluster = cluster
+        for name in ("undisturbed", "disturbed"):
+            server.create_workspace(name=name)
+        self.expected = Import(file, server.address, "undisturbed").finish()
+        cluster.query("DELETE FROM import_progress")
+        self.running = Import(file, server.address, "disturbed")
+
+    def compare(self):
+        """Waits for its end; the report, and how many contacts are stored."""
+        report = self.running.finish()
+        with psycopg.connect(self.cluster.url) as connection:
+            contents = [connection.execute(CONTENT, (name,)).fetchone()
+                        for name in ("undisturbed", "disturbed")]
+        assert contents[0] == contents[1], contents
+        decided = [sum(run[key] for key in ("created", "updated", "unchanged", "failed", "replayed"))
+                   for run in (self.expected, report)]
+        assert decided[0] == decided[1] == self.expected["read"], (self.expected, report)
+        assert report["failed"] == self.expected["failed"], (self.expected, report)
+        return report, contents[0][0]
+
+
 def server_kills(count=1_000_000, kills=100, seed=1):
     """SIGKILL of the server at random moments of an import, each time started again."""
     cluster = Cluster()
@@ -106,17 +131,13 @@ def server_kills(count=1_000_000, kills=100, seed=1):
     chance = random.Random(seed)
     try:
         server = harness.Server(database_url=cluster.url)
-        for name in ("undisturbed", "disturbed"):
-            server.create_workspace(name=name)
-        undisturbed = Import(file, server.address, "undisturbed").finish()
-        cluster.query("DELETE FROM import_progress")
+        disturbed = Disturbed(cluster, server, file)
         moments = sorted(chance.sample(range(1000, int(count * 0.98)), kills))
-        running = Import(file, server.address, "disturbed")
         up, struck = Times(), 0
         for moment in moments:
-            while lane_progress(cluster) < moment and not running.is_over:
+            while lane_progress(cluster) < moment and not disturbed.running.is_over:
                 time.sleep(0.002)
-            if running.is_over:
+            if disturbed.running.is_over:
                 break
             port = server.port
             server.process.send_signal(signal.SIGKILL)
@@ -127,17 +148,9 @@ def server_kills(count=1_000_000, kills=100, seed=1):
                                     arguments=["--listen", f"127.0.0.1:{port}"])
             wait_until(lambda: is_serving(server), 20, "SERVING")
             up.take(start)
-        report = running.finish()
-        with psycopg.connect(cluster.url) as connection:
-            contents = [connection.execute(CONTENT, (name,)).fetchone()
-                        for name in ("undisturbed", "disturbed")]
-        assert contents[0] == contents[1], contents
-        decided = [sum(run[key] for key in ("created", "updated", "unchanged", "failed", "replayed"))
-                   for run in (undisturbed, report)]
-        assert decided[0] == decided[1] == undisturbed["read"], (undisturbed, report)
-        assert report["failed"] == undisturbed["failed"], (undisturbed, report)
+        report, stored = disturbed.compare()
         print(f"SIGKILL of the server, {struck} of {kills}, in an import of {count}: tables equal,"
-              f" {contents[0][0]} contacts; serving again: {up}; committed without an answer and"
+              f" {stored} contacts; serving again: {up}; committed without an answer and"
               f" sent again: {report['replayed']}; longest {max(up.all):.2f} s of 2 s")
         assert struck == kills and max(up.all) < 2
         server.stop()
@@ -278,24 +291,16 @@ def database_stop(count=1_000_000, seconds=30):
     file = sample(count)
     try:
         server = harness.Server(database_url=cluster.url)
-        for name in ("undisturbed", "disturbed"):
-            server.create_workspace(name=name)
-        undisturbed = Import(file, server.address, "undisturbed").finish()
-        cluster.query("DELETE FROM import_progress")
-        running = Import(file, server.address, "disturbed")
+        disturbed = Disturbed(cluster, server, file)
         wait_until(lambda: lane_progress(cluster) > count * 0.3, 60, "a third of the import")
         cluster.stop("fast")
         time.sleep(seconds)
         cluster.start()
-        report = running.finish()
-        with psycopg.connect(cluster.url) as connection:
-            contents = [connection.execute(CONTENT, (name,)).fetchone()
-                        for name in ("undisturbed", "disturbed")]
-        assert contents[0] == contents[1], contents
-        assert report["failed"] == undisturbed["failed"], (undisturbed, report)
-        waiting = [line for line in running.notes.splitlines() if "again" in line]
+        disturbed.compare()
+        waiting = [line for line in disturbed.running.notes.splitlines()
+                   if "waiting" in line or "again" in line]
         print(f"PostgreSQL stopped for {seconds} s in an import of {count}: it ended by itself,"
-              f" tables equal; said meanwhile: {waiting[:1]}")
+              f" tables equal; said meanwhile: {waiting}")
         server.stop()
     finally:
         os.unlink(file)

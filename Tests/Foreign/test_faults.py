@@ -15,19 +15,12 @@ from harness import CREATED, LiveCall, bulk, get, request, upsert, wait_until
 from rig_proxy import Proxy
 from rpcs import events_so_far, get_import
 from stubs import pb
-from test_database import Cluster
+from test_database import cluster  # noqa: F401, a fixture
 
 REPLAYED = pb.UPSERT_STATUS_REPLAYED
 FINISHED = pb.IMPORT_STATE_FINISHED
 MINE = {"import_id": "mine", "run_workflow": True}
 LANES = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'contactsd%'"
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    cluster = Cluster()
-    yield cluster
-    cluster.close()
 
 
 @pytest.fixture(scope="module")
