@@ -134,15 +134,17 @@ class Proxy:
                     if link.is_forgotten:
                         await asyncio.Event().wait()
                     size = len(data)
-                    if self._piece:
-                        size = self._chance.randint(1, self._piece)
-                    if self._bytes_a_second:
-                        size = min(size, max(1, self._bytes_a_second // 20))
+                    # They may change while this waits.
+                    piece, rate = self._piece, self._bytes_a_second
+                    if piece:
+                        size = self._chance.randint(1, piece)
+                    if rate:
+                        size = min(size, max(1, rate // 20))
                     writer.write(data[:size])
                     await writer.drain()
-                    if self._bytes_a_second:
-                        await asyncio.sleep(len(data[:size]) / self._bytes_a_second)
-                    elif self._piece:
+                    if rate:
+                        await asyncio.sleep(len(data[:size]) / rate)
+                    elif piece:
                         await asyncio.sleep(0)
                     data = data[size:]
             if writer.transport.get_write_buffer_size() == 0:
