@@ -6,7 +6,7 @@ import RPC
 import Synchronization
 import Testing
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(5)))
 struct EchoTests {
     @Test
     func `One message comes back`() async throws {

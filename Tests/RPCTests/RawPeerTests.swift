@@ -6,7 +6,7 @@ import RPC
 import Synchronization
 import Testing
 
-@Suite(.timeLimit(.minutes(1)), .serialized)
+@Suite(.timeLimit(.minutes(5)), .serialized)
 struct RawPeerTests {
     @Test
     func `A preface in pieces is put together`() async throws {
