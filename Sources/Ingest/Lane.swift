@@ -29,6 +29,8 @@ struct Lane {
     let batch = UpsertBatch()
     var works: [Work] = []
     var open: LaneConnection?
+    /// The session of a connection that broke; its backend may hold locks that we need.
+    var abandoned: LaneSession?
     var awaySince: ContinuousClock.Instant?
     /// Items of a transaction; fewer once the contacts of a batch have proved to be large.
     private var sizeLimit = 0
@@ -290,6 +292,10 @@ struct Lane {
             }
             let open = try self.open ?? connector.connect(lane: number)
             self.open = open
+            if let abandoned {
+                _ = try abandoned.end(open.connection)
+                self.abandoned = nil
+            }
             try findReplayedErrors(range, open.ledgers)
             let end = try open.store.run(batch, range, contended: contended)
             let isWritten = !open.connection.hasQueuedStatements

@@ -82,6 +82,7 @@ extension Lane {
 
     private mutating func loseConnection(_ error: PostgresError, _ doubt: Doubt?) -> Attempt {
         let wasOpen = open != nil
+        abandoned = open?.session ?? abandoned
         closeConnection()
         if awaySince == nil {
             logger.warning(
