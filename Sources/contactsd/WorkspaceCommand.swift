@@ -173,6 +173,9 @@ extension ArgumentHelp {
         "How long events are kept: a number and s, m, h or d, such as 12h; at least 1s.",
         valueName: "duration")
     fileprivate static let importRetention = ArgumentHelp(
-        "How long after its last progress an import can be gone on with, as --event-retention.",
+        """
+        How long after its last progress an import can be gone on with: a number and s, m, h or d; \
+        at least 1s.
+        """,
         valueName: "duration")
 }
