@@ -24,6 +24,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         // Commands, flags and their help.
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        // SHA-256 and its comparison in constant time, for keys.
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         // Latency percentiles without coordinated omission.
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
     ],
@@ -69,6 +71,15 @@ let package = Package(
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
             ],
             swiftSettings: settings),
+        // Who may do what: keys, their rights and limits. Knows nothing of HTTP/2, RPC or channels.
+        .target(
+            name: "Access",
+            dependencies: [
+                "Ingest", "Postgres",
+                .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings),
         // The client library.
         .target(
             name: "ContactsClient",
@@ -84,7 +95,7 @@ let package = Package(
         .target(
             name: "ContactsServer",
             dependencies: [
-                "CMalloc", "Contacts", "HTTP2", "RPC", "Postgres", "Ingest",
+                "Access", "CMalloc", "Contacts", "HTTP2", "RPC", "Postgres", "Ingest",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -96,7 +107,7 @@ let package = Package(
         .executableTarget(
             name: "contactsd",
             dependencies: [
-                "ContactsServer", "Ingest", "Postgres",
+                "Access", "ContactsServer", "Ingest", "Postgres",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -162,6 +173,13 @@ let package = Package(
                 "Ingest", "Contacts", "Postgres", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "AccessTests",
+            dependencies: [
+                "Access", "Ingest", "Postgres", "TestSupport",
+                .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: settings),
         .testTarget(

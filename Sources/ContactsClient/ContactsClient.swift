@@ -33,14 +33,23 @@ public final class ContactsClient: Sendable {
         public var host: String
         /// The port.
         public var port: Int
-        /// The workspace; `nil` is the workspace `default`.
+        /// The workspace; `nil` is that of the key, else the workspace `default`.
         public var workspace: String?
+        /// What the caller is known by, made with `contactsd key create`.
+        public var key: String?
 
         /// Makes a configuration; what is left out is the server's own default.
         public init(host: String = "127.0.0.1", port: Int = 50051, workspace: String? = nil) {
             self.host = host
             self.port = port
             self.workspace = workspace
+        }
+
+        /// What every call says of its caller.
+        var metadata: Headers {
+            Headers(
+                (workspace.map { [("contacts-workspace", $0)] } ?? [])
+                    + (key.map { [("authorization", "Bearer \($0)")] } ?? []))
         }
     }
 
@@ -53,11 +62,11 @@ public final class ContactsClient: Sendable {
     let metadata: Headers
 
     private init(
-        channel: any Channel, connection: NIOLoopBound<ClientConnection>, workspace: String?
+        channel: any Channel, connection: NIOLoopBound<ClientConnection>, metadata: Headers
     ) {
         self.channel = channel
         self.connection = connection
-        metadata = Headers(workspace.map { [("contacts-workspace", $0)] } ?? [])
+        self.metadata = metadata
     }
 
     /// Connects to a server.
@@ -94,7 +103,7 @@ public final class ContactsClient: Sendable {
         }
         timeout.cancel()
         return ContactsClient(
-            channel: channel, connection: attempt.connection, workspace: configuration.workspace)
+            channel: channel, connection: attempt.connection, metadata: configuration.metadata)
     }
 
     deinit {

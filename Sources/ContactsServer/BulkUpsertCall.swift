@@ -45,6 +45,7 @@ final class BulkUpsertCall: CallHandler {
     private let engine: IngestEngine
     private let budget: ReceiveBudget
     private let unanswered: UnansweredContacts
+    private let caller: Caller
     /// Of this call, as last told.
     private var toldUnansweredCount = 0
     private let context: LoopContext
@@ -59,14 +60,17 @@ final class BulkUpsertCall: CallHandler {
     private var lastProgress = NIODeadline.now()
     private var isProgressScheduled = false
     private var isPumpScheduled = false
+    /// The key's rate is used up, and a look is scheduled.
+    private var isSlowed = false
 
     init(
         engine: IngestEngine, budget: ReceiveBudget, unanswered: UnansweredContacts,
-        context: LoopContext
+        caller: Caller, context: LoopContext
     ) {
         self.engine = engine
         self.budget = budget
         self.unanswered = unanswered
+        self.caller = caller
         self.context = context
     }
 
@@ -135,7 +139,7 @@ final class BulkUpsertCall: CallHandler {
         context.advanceClock()
         var takenByteCount = 0
         var room = ServerLimits.unacknowledgedContacts - session.unansweredCount
-        while case .taking = state, room > 0, session.failure == nil,
+        while case .taking = state, room > 0, session.failure == nil, mayTake(call),
             let message = call.nextMessage()
         {
             let taken = take(message, session)
@@ -143,6 +147,21 @@ final class BulkUpsertCall: CallHandler {
             room -= taken.contactCount
         }
         call.discharge(takenByteCount)
+    }
+
+    /// Whether the key's rate lets more contacts in now. Else the messages stay with their credit,
+    /// which slows the caller, until there is room again.
+    private func mayTake(_ call: ServerCall) -> Bool {
+        let delay = caller.delay
+        guard delay > .zero else { return true }
+        guard !isSlowed else { return false }
+        isSlowed = true
+        call.later(delay) { [weak self, weak call] in
+            guard let self, let call else { return }
+            isSlowed = false
+            pump(call)
+        }
+        return false
     }
 
     /// Reads the options and finds the workspace; goes on in `begin`.
@@ -159,7 +178,7 @@ final class BulkUpsertCall: CallHandler {
         let bound = NIOLoopBound(self, eventLoop: call.eventLoop)
         let eventLoop = call.eventLoop
         ImportOpening.run(
-            options, of: call, engine, context,
+            options, of: call, by: caller, engine, context,
             onTakenOver: { eventLoop.execute { bound.value.session?.takeOver() } },
             completion: { [weak self] opened in
                 switch opened {
@@ -226,6 +245,7 @@ final class BulkUpsertCall: CallHandler {
                     """))
         }
         let next = session.take(contacts)
+        caller.took(contacts.count)
         credits.append(Credit(lastSequence: next - 1, byteCount: message.creditByteCount))
         checkFailureLimit(session)
         return Taken(byteCount: message.creditByteCount, contactCount: contacts.count)

@@ -2,6 +2,7 @@
 //
 // In: an engine and an address. Out: calls answered until `drain`. Any thread; `drain` blocks.
 
+package import Access
 package import Ingest
 package import Logging
 internal import Glibc
@@ -27,13 +28,18 @@ package final class ContactsServer: Sendable {
 
     /// Starts to listen.
     ///
+    /// - Parameter keys: What callers may present; `nil`: no keys are known, nor demanded.
     /// - Throws: `IOError` when the address cannot be bound.
-    package init(host: String, port: Int, engine: IngestEngine, logger: Logger) throws {
+    package init(
+        host: String, port: Int, engine: IngestEngine, keys: KeyTable? = nil, logger: Logger
+    ) throws {
         group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
         let channels = OpenChannels()
         let budget = ReceiveBudget(limitByteCount: ServerLimits.heldBytes)
         let unanswered = UnansweredContacts()
-        let router = Router(engine: engine, budget: budget, unanswered: unanswered)
+        let router = Router(
+            engine: engine, admission: Admission(keys: keys), budget: budget,
+            unanswered: unanswered)
         var options = ServerOptions(budget: budget)
         options.maxMessageByteCount = ServerLimits.messageBytes
         let serverOptions = options

@@ -11,14 +11,16 @@ internal import RPC
 
 final class ExportContactsCall: CallHandler {
     private let engine: IngestEngine
+    private let caller: Caller
     private let context: LoopContext
     private var onlyMessage = OnlyMessage()
     /// Where to go on; `nil` while a page is under way.
     private var export: ContactExport?
     private var isOver = false
 
-    init(engine: IngestEngine, context: LoopContext) {
+    init(engine: IngestEngine, caller: Caller, context: LoopContext) {
         self.engine = engine
+        self.caller = caller
         self.context = context
     }
 
@@ -33,7 +35,7 @@ final class ExportContactsCall: CallHandler {
             return end(call, RPCStatus(error, message: "ExportContactsRequest"))
         }
         call.returnCredit(message.creditByteCount)
-        call.findWorkspace(engine) { found in
+        call.findWorkspace(of: caller, engine) { found in
             switch found {
             case .success(let workspace): self.begin(listID, in: workspace, call)
             case .failure(let status): self.end(call, status)

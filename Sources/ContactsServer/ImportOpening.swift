@@ -55,13 +55,13 @@ final class ImportOpening {
     ///   - onTakenOver: Called on any thread when another call goes on with the import.
     ///   - completion: Called on the loop, at once if nothing has to be looked up.
     static func run(
-        _ options: UpsertOptions, of call: ServerCall, _ engine: IngestEngine,
+        _ options: UpsertOptions, of call: ServerCall, by caller: Caller, _ engine: IngestEngine,
         _ context: LoopContext, onTakenOver: @escaping @Sendable () -> Void,
         completion: @escaping (Result<OpenedImport, RPCStatus>) -> Void
     ) {
         let opening = ImportOpening(
             call, engine, context, onTakenOver: onTakenOver, completion: completion)
-        call.findWorkspace(engine) { found in
+        call.findWorkspace(of: caller, engine) { found in
             switch found {
             case .success(let workspace): opening.checkLists(options, workspace)
             case .failure(let status): completion(.failure(status))

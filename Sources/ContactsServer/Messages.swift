@@ -6,13 +6,14 @@ internal import NIOCore
 internal import RPC
 
 extension ServerCall {
-    /// Finds the workspace that the call belongs to, by its metadata `contacts-workspace`.
+    /// Finds the workspace that the call belongs to.
     ///
     /// - Parameter body: Called on the loop, at once if the workspace is known.
     func findWorkspace(
-        _ engine: IngestEngine, _ body: @escaping (Result<Workspace, RPCStatus>) -> Void
+        of caller: Caller, _ engine: IngestEngine,
+        _ body: @escaping (Result<Workspace, RPCStatus>) -> Void
     ) {
-        let name = head.metadata("contacts-workspace") ?? Workspace.defaultName
+        let name = caller.workspaceName
         if let workspace = engine.rememberedWorkspace(named: name) {
             return body(.success(workspace))
         }

@@ -1,5 +1,6 @@
-// Which handler answers which path. Called on event loops.
+// Which handler answers which path, and what a caller needs for it. Called on event loops.
 
+internal import Access
 internal import Ingest
 internal import NIOCore
 internal import NIOPosix
@@ -7,51 +8,101 @@ internal import RPC
 
 /// The methods of `contacts.v1.ContactService` and of `grpc.health.v1.Health`.
 struct Router: CallRouter {
+    /// The methods of the service.
+    private enum Method: String {
+        case bulkUpsert = "BulkUpsert"
+        case upsertContacts = "UpsertContacts"
+        case getContacts = "GetContacts"
+        case getImport = "GetImport"
+        case listImports = "ListImports"
+        case createList = "CreateList"
+        case listLists = "ListLists"
+        case deleteList = "DeleteList"
+        case exportContacts = "ExportContacts"
+        case watchEvents = "WatchEvents"
+
+        /// Any of them will do.
+        var rights: Rights {
+            switch self {
+            case .bulkUpsert, .upsertContacts, .createList, .deleteList: .write
+            case .getContacts, .exportContacts, .watchEvents: .read
+            // Whoever imports has to find out what became of it.
+            case .getImport, .listImports, .listLists: [.write, .read]
+            }
+        }
+
+        var takesContacts: Bool { self == .bulkUpsert || self == .upsertContacts }
+    }
+
     private static let service = "/contacts.v1.ContactService/"
 
     private let engine: IngestEngine
+    private let admission: Admission
     private let budget: ReceiveBudget
     private let unanswered: UnansweredContacts
     /// One a loop, made when the loop gets its first call.
     private let contexts = ThreadSpecificVariable<LoopContext>()
 
-    init(engine: IngestEngine, budget: ReceiveBudget, unanswered: UnansweredContacts) {
+    init(
+        engine: IngestEngine, admission: Admission, budget: ReceiveBudget,
+        unanswered: UnansweredContacts
+    ) {
         self.engine = engine
+        self.admission = admission
         self.budget = budget
         self.unanswered = unanswered
     }
 
     func handler(for head: RequestHead, call: ServerCall) -> (any CallHandler)? {
         switch head.path {
+        // Probes have no key, and learn nothing but this.
         case "/grpc.health.v1.Health/Check": return health(.check, call)
         case "/grpc.health.v1.Health/Watch": return health(.watch, call)
         default: break
         }
-        guard head.path.hasPrefix(Self.service) else { return nil }
+        guard head.path.hasPrefix(Self.service),
+            let method = Method(rawValue: String(head.path.dropFirst(Self.service.count)))
+        else { return nil }
         guard engine.isOpen else {
             call.finish(.databaseNotReached)
             return nil
         }
-        switch head.path.dropFirst(Self.service.count) {
-        case "BulkUpsert":
+        do throws(RPCStatus) {
+            let caller = try admission.caller(
+                of: call, needing: method.rights, takesContacts: method.takesContacts)
+            return handler(of: method, for: caller, call)
+        } catch {
+            call.finish(error)
+            return nil
+        }
+    }
+
+    private func handler(
+        of method: Method, for caller: Caller, _ call: ServerCall
+    ) -> any CallHandler {
+        let context = context()
+        switch method {
+        case .bulkUpsert:
             // Before any message: a caller may wait for them before it sends one.
             call.sendHeaders()
             return BulkUpsertCall(
-                engine: engine, budget: budget, unanswered: unanswered, context: context())
-        case "UpsertContacts":
-            return UpsertContactsCall(engine: engine, budget: budget, context: context())
-        case "GetContacts": return unary(UnaryMethods.getContacts, call)
-        case "GetImport": return unary(UnaryMethods.getImport, call)
-        case "ListImports": return unary(UnaryMethods.listImports, call)
-        case "CreateList": return unary(UnaryMethods.createList, call)
-        case "ListLists": return unary(UnaryMethods.listLists, call)
-        case "DeleteList": return unary(UnaryMethods.deleteList, call)
-        case "ExportContacts": return ExportContactsCall(engine: engine, context: context())
-        case "WatchEvents":
+                engine: engine, budget: budget, unanswered: unanswered, caller: caller,
+                context: context)
+        case .upsertContacts:
+            return UpsertContactsCall(
+                engine: engine, budget: budget, caller: caller, context: context)
+        case .getContacts: return unary(UnaryMethods.getContacts, caller, call)
+        case .getImport: return unary(UnaryMethods.getImport, caller, call)
+        case .listImports: return unary(UnaryMethods.listImports, caller, call)
+        case .createList: return unary(UnaryMethods.createList, caller, call)
+        case .listLists: return unary(UnaryMethods.listLists, caller, call)
+        case .deleteList: return unary(UnaryMethods.deleteList, caller, call)
+        case .exportContacts:
+            return ExportContactsCall(engine: engine, caller: caller, context: context)
+        case .watchEvents:
             // A caller may wait for them before it makes events.
             call.sendHeaders()
-            return WatchEventsCall(engine: engine, context: context())
-        default: return nil
+            return WatchEventsCall(engine: engine, caller: caller, context: context)
         }
     }
 
@@ -62,9 +113,9 @@ struct Router: CallRouter {
     }
 
     private func unary<Request>(
-        _ method: UnaryMethod<Request>, _ call: ServerCall
+        _ method: UnaryMethod<Request>, _ caller: Caller, _ call: ServerCall
     ) -> any CallHandler {
-        UnaryCall(method, call, engine: engine, context: context())
+        UnaryCall(method, call, engine: engine, caller: caller, context: context())
     }
 
     private func context() -> LoopContext {

@@ -18,6 +18,7 @@ struct UnaryMethod<Request> {
 final class UnaryCall<Request>: CallHandler {
     let engine: IngestEngine
     private let method: UnaryMethod<Request>
+    private let caller: Caller
     private let context: LoopContext
     private let call: ServerCall
     private var onlyMessage = OnlyMessage()
@@ -25,11 +26,12 @@ final class UnaryCall<Request>: CallHandler {
 
     init(
         _ method: UnaryMethod<Request>, _ call: ServerCall, engine: IngestEngine,
-        context: LoopContext
+        caller: Caller, context: LoopContext
     ) {
         self.method = method
         self.call = call
         self.engine = engine
+        self.caller = caller
         self.context = context
     }
 
@@ -44,7 +46,7 @@ final class UnaryCall<Request>: CallHandler {
             return end(RPCStatus(error, message: method.messageName))
         }
         call.returnCredit(message.creditByteCount)
-        call.findWorkspace(engine) { found in
+        call.findWorkspace(of: caller, engine) { found in
             switch found {
             case .success(let workspace):
                 if !self.isOver { self.method.run(request, workspace, self) }

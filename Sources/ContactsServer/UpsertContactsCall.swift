@@ -10,6 +10,7 @@ internal import RPC
 final class UpsertContactsCall: CallHandler {
     private let engine: IngestEngine
     private let budget: ReceiveBudget
+    private let caller: Caller
     private let context: LoopContext
     private var options = UpsertOptions()
     private var onlyMessage = OnlyMessage()
@@ -17,9 +18,12 @@ final class UpsertContactsCall: CallHandler {
     private var session: UpsertSession?
     private var isOver = false
 
-    init(engine: IngestEngine, budget: ReceiveBudget, context: LoopContext) {
+    init(
+        engine: IngestEngine, budget: ReceiveBudget, caller: Caller, context: LoopContext
+    ) {
         self.engine = engine
         self.budget = budget
+        self.caller = caller
         self.context = context
     }
 
@@ -30,7 +34,7 @@ final class UpsertContactsCall: CallHandler {
         let bound = NIOLoopBound(self, eventLoop: call.eventLoop)
         let eventLoop = call.eventLoop
         ImportOpening.run(
-            options, of: call, engine, context,
+            options, of: call, by: caller, engine, context,
             onTakenOver: { eventLoop.execute { bound.value.session?.takeOver() } },
             completion: { opened in
                 switch opened {
@@ -90,6 +94,7 @@ final class UpsertContactsCall: CallHandler {
         options = opened.options
         context.advanceClock()
         session.take(request.contacts)
+        caller.took(request.contacts.count)
         call.discharge(message.creditByteCount)
         session.handOver(isLast: true)
         answer(call)

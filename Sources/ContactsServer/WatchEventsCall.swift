@@ -11,6 +11,7 @@ internal import RPC
 
 final class WatchEventsCall: CallHandler {
     private let engine: IngestEngine
+    private let caller: Caller
     private let context: LoopContext
     private var onlyMessage = OnlyMessage()
     private var workspace: Workspace?
@@ -21,8 +22,9 @@ final class WatchEventsCall: CallHandler {
     private var mustLook = true
     private var isOver = false
 
-    init(engine: IngestEngine, context: LoopContext) {
+    init(engine: IngestEngine, caller: Caller, context: LoopContext) {
         self.engine = engine
+        self.caller = caller
         self.context = context
     }
 
@@ -39,7 +41,7 @@ final class WatchEventsCall: CallHandler {
         call.returnCredit(message.creditByteCount)
         // No event has the greatest number, so what is clamped lies beyond the last one too.
         position = offset == 0 ? .oldest : .after(Int64(clamping: offset))
-        call.findWorkspace(engine) { found in
+        call.findWorkspace(of: caller, engine) { found in
             switch found {
             case .success(let workspace): self.begin(in: workspace, call)
             case .failure(let status): self.end(call, status)

@@ -73,6 +73,10 @@ package struct Headers: Sendable, Equatable {
         fields[index].nameEnd..<fields[index].valueEnd
     }
 
+    /// What must not be kept in a compression table, here or at a proxy, where its length would tell
+    /// of it (RFC 7541 section 7.1.3).
+    func isSecret(_ index: Int) -> Bool { nameMatches(index, "authorization") }
+
     private func nameMatches(_ index: Int, _ name: String) -> Bool {
         let range = nameRange(index)
         return range.count == name.utf8.count && bytes[range].elementsEqual(name.utf8)

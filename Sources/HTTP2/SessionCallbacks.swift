@@ -196,7 +196,8 @@ extension Headers {
                         to: nghttp2_nv(
                             name: base.map { $0 + name.lowerBound },
                             value: base.map { $0 + value.lowerBound },
-                            namelen: name.count, valuelen: value.count, flags: 0))
+                            namelen: name.count, valuelen: value.count,
+                            flags: isSecret(index) ? UInt8(NGHTTP2_NV_FLAG_NO_INDEX.rawValue) : 0))
                 }
                 return body(UnsafePointer(list.baseAddress), count)
             }

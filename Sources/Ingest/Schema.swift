@@ -198,6 +198,39 @@ package enum Schema {
             ADD COLUMN import_retention interval NOT NULL DEFAULT '7 days'
                 CHECK (import_retention > interval '0')
         """,
+        // 4: keys. Of a key's text only the hash of its secret half is stored.
+        """
+        CREATE TABLE access_keys (
+            workspace_id integer NOT NULL,
+            id text COLLATE "C" NOT NULL,
+            name text COLLATE "C" NOT NULL CHECK (octet_length(name) BETWEEN 1 AND 128),
+            hash bytea,
+            certificate_name text COLLATE "C",
+            rights smallint NOT NULL CHECK (rights BETWEEN 1 AND 7),
+            contacts_per_second integer CHECK (contacts_per_second > 0),
+            streams integer CHECK (streams > 0),
+            created_at timestamptz NOT NULL DEFAULT now(),
+            expires_at timestamptz,
+            revoked_at timestamptz,
+            PRIMARY KEY (workspace_id, id),
+            CHECK ((hash IS NULL) <> (certificate_name IS NULL))
+        );
+        CREATE UNIQUE INDEX access_keys_name_key ON access_keys (workspace_id, name)
+            WHERE revoked_at IS NULL;
+        CREATE UNIQUE INDEX access_keys_certificate_key
+            ON access_keys (workspace_id, certificate_name)
+            WHERE revoked_at IS NULL;
+        COMMENT ON COLUMN access_keys.hash IS 'SHA-256 of the secret half';
+        COMMENT ON COLUMN access_keys.rights IS '1 write, 2 read, 4 admin, added up';
+        CREATE FUNCTION access_keys_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            NOTIFY contacts_keys;
+            RETURN NULL;
+        END
+        $$;
+        CREATE TRIGGER access_keys_changed AFTER INSERT OR UPDATE OR DELETE ON access_keys
+            FOR EACH STATEMENT EXECUTE FUNCTION access_keys_changed()
+        """,
     ]
 }
 

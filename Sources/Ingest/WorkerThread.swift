@@ -6,13 +6,13 @@ internal import Synchronization
 
 /// libpq blocks, so its connections live on threads of their own, never on an event loop or on
 /// Swift's cooperative pool.
-final class WorkerThread: Sendable {
+package final class WorkerThread: Sendable {
     /// Guards the join: a thread is joined once.
     private let handle: Mutex<pthread_t?>
     private let isOver: ConditionLock<Bool>
 
     /// Starts a thread.
-    init(_ body: @escaping @Sendable () -> Void) {
+    package init(_ body: @escaping @Sendable () -> Void) {
         let isOver = ConditionLock(value: false)
         self.isOver = isOver
         let start = Unmanaged.passRetained(
@@ -40,7 +40,7 @@ final class WorkerThread: Sendable {
     /// Waits until the closure has returned, or the time is over.
     ///
     /// - Returns: Whether it has returned.
-    func join(until deadline: ContinuousClock.Instant) -> Bool {
+    package func join(until deadline: ContinuousClock.Instant) -> Bool {
         let thread = handle.withLock { handle in
             defer { handle = nil }
             return handle

@@ -26,6 +26,8 @@ package enum CallEnd: Sendable, Equatable {
     /// DEADLINE_EXCEEDED was sent.
     case deadline
     case connectionLost
+    /// `ServerCall.abort` was called.
+    case aborted
     /// The request's body is not what gRPC prescribes; this status was sent.
     case protocolError(RPCStatus)
 }

@@ -24,6 +24,8 @@ package final class ServerCall {
     private var handler: (any CallHandler)?
     /// Cleared when the stream is gone, which ends the cycle with the connection's table of calls.
     private var connection: ServerConnection?
+    /// Kept until the stream is gone, for what counts open calls.
+    package var lease: AnyObject?
     private var deadline: Scheduled<Void>?
     private var chargedByteCount = 0
     private var dischargedByteCount = 0
@@ -134,6 +136,9 @@ package final class ServerCall {
         letGo()
     }
 
+    /// Ends the call from outside of its handler, which is told.
+    package func abort(_ status: RPCStatus) { end(with: status, by: .aborted) }
+
     private func submitHeaders() {
         let type = head.contentType
         outbound = session.respond(stream, Headers([(":status", "200"), ("content-type", type)]))
@@ -177,6 +182,7 @@ package final class ServerCall {
         connection?.heldByteCount -= chargedByteCount
         connection = nil
         outbound = nil
+        lease = nil
         if mustTell { handler?.ended(self, by: cause) }
     }
 

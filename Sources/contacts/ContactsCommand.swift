@@ -35,15 +35,43 @@ struct ServerOptions: ParsableArguments {
             valueName: "name"))
     var workspace: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "The file that holds your key, \"-\" for none; else CONTACTS_KEY_FILE.",
+            discussion: """
+                A key is not given as an argument, which others could see in the list of processes.
+                """,
+            valueName: "file"))
+    var keyFile: String?
+
     func configuration() throws -> ContactsClient.Configuration {
         let environment = ProcessInfo.processInfo.environment
         guard
-            let configuration = ServerAddress.configuration(
+            var configuration = ServerAddress.configuration(
                 server: server, workspace: workspace, environment: environment)
         else {
             throw ValidationError("the server has to be HOST:PORT, such as 127.0.0.1:50051")
         }
+        if let file = keyFile ?? environment["CONTACTS_KEY_FILE"], !file.isEmpty, file != "-" {
+            configuration.key = try key(in: file)
+        }
         return configuration
+    }
+
+    /// What stands in the file may be told to nobody, so the errors do not.
+    private func key(in file: String) throws -> String {
+        let text: String
+        do {
+            text = try String(contentsOfFile: file, encoding: .utf8)
+        } catch {
+            throw ValidationError("--key-file: \(file) cannot be read")
+        }
+        let key = text.trimmingCharacters(in: .whitespacesAndNewlines)
+        guard !key.isEmpty, key.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
+            throw ValidationError(
+                "--key-file: \(file) does not hold a key, as \"contactsd key create\" prints it")
+        }
+        return key
     }
 }
 

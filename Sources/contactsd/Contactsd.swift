@@ -8,5 +8,7 @@ struct Contactsd: ParsableCommand {
         commandName: "contactsd",
         abstract: "Stores contacts in PostgreSQL and answers for each, over gRPC.",
         version: "0.1.0",
-        subcommands: [Serve.self, Migrate.self, WorkspaceCommand.self, ConninfoCommand.self])
+        subcommands: [
+            Serve.self, Migrate.self, WorkspaceCommand.self, KeyCommand.self, ConninfoCommand.self,
+        ])
 }

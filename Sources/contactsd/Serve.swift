@@ -1,5 +1,6 @@
 // `contactsd serve`: everything is started here, in order, and stopped in the reverse order.
 
+import Access
 import ArgumentParser
 import ContactsServer
 import Foundation
@@ -37,6 +38,8 @@ struct Serve: ParsableCommand {
     @Flag(inversion: .prefixedNo, help: "Bring the schema up to date first.")
     var migrate = true
 
+    @OptionGroup var access: AccessOptions
+
     @OptionGroup var database: DatabaseOptions
 
     func run() throws {
@@ -50,17 +53,22 @@ struct Serve: ParsableCommand {
             try address($0, of: "--admin")
         }
         let askedLaneCount = try self.askedLaneCount()
+        let demand = try access.demand(listeningOn: host)
         let opened = try database.open(logger)
         let signals = StopSignals()
         do {
-            let first = try firstLook(opened.conninfo, logger)
+            let keys = KeyTable(conninfo: opened.conninfo, demand: demand, logger: logger)
+            let first = try firstLook(opened.conninfo, keys, logger)
             let laneCount = askedLaneCount ?? first.laneCount
             let engine = IngestEngine(
                 conninfo: opened.conninfo, laneCount: laneCount, logger: logger,
-                prepare: first.isPrepared ? nil : preparation(logger))
+                prepare: first.isPrepared ? nil : preparation(keys, logger))
             defer { engine.stop(within: Self.stopLimit) }
+            keys.start()
+            defer { keys.stop() }
             let server = try listening(on: host, port) {
-                try ContactsServer(host: host, port: port, engine: engine, logger: logger)
+                try ContactsServer(
+                    host: host, port: port, engine: engine, keys: keys, logger: logger)
             }
             let adminServer = try adminAddress.map { host, port in
                 try listening(on: host, port) {
@@ -97,7 +105,7 @@ struct Serve: ParsableCommand {
     /// Prepares the database and counts lanes. One that cannot be reached, or takes no writes, is
     /// waited for while the server is up: it may only be slower to start.
     private func firstLook(
-        _ conninfo: String, _ logger: Logger
+        _ conninfo: String, _ keys: KeyTable, _ logger: Logger
     ) throws -> (isPrepared: Bool, laneCount: Int) {
         try Connection.check(conninfo: conninfo)
         do {
@@ -105,17 +113,20 @@ struct Serve: ParsableCommand {
                 conninfo: conninfo, applicationName: "contactsd start",
                 connectTimeout: Self.firstLookLimit)
             defer { connection.close() }
-            if migrate { try Migrate.migrate(connection, logger) }
+            try preparation(keys, logger)(connection)
             return (true, try LaneCount.usual(connection))
         } catch let error as PostgresError where error.mayPass {
             return (false, try LaneCount.usual(nil))
         }
     }
 
-    private func preparation(_ logger: Logger) -> @Sendable (Connection) throws -> Void {
+    private func preparation(
+        _ keys: KeyTable, _ logger: Logger
+    ) -> @Sendable (Connection) throws -> Void {
         let migrates = migrate
         return { connection in
             if migrates { try Migrate.migrate(connection, logger) }
+            try keys.load(connection)
         }
     }
 

@@ -11,24 +11,6 @@ struct WorkspaceCommand: ParsableCommand {
         commandName: "workspace", abstract: "Manages workspaces.",
         subcommands: [Create.self, List.self, Set.self])
 
-    /// A change of what is unique reads and rewrites all contacts of the workspace.
-    private static let patience = Duration.seconds(24 * 3600)
-
-    /// Runs a command on the database, its schema up to date.
-    fileprivate static func run(
-        on database: DatabaseOptions, _ body: (Connection) throws -> Void
-    ) throws {
-        let logger = Log.make()
-        let opened = try database.openBriefly(logger)
-        defer { opened.cluster?.stop() }
-        try Migrate.migrate(opened.conninfo, logger)
-        let connection = try Connection(
-            conninfo: opened.conninfo, applicationName: "contactsd workspace")
-        defer { connection.close() }
-        connection.statementDeadline = patience
-        try body(connection)
-    }
-
     fileprivate static func identifiers(_ list: String) throws -> UniqueIdentifiers {
         guard !list.isEmpty else {
             throw ValidationError("--unique: at least one identifier must be unique")
@@ -76,7 +58,7 @@ struct WorkspaceCommand: ParsableCommand {
 
         func run() throws {
             let identifiers = try WorkspaceCommand.identifiers(unique)
-            try WorkspaceCommand.run(on: database) { connection in
+            try ShortCommand.run(on: database, as: "contactsd workspace") { connection in
                 let workspace = try Workspace.create(
                     name, uniqueBy: identifiers, eventRetention: eventRetention.duration,
                     importRetention: importRetention.duration, connection)
@@ -95,7 +77,7 @@ struct WorkspaceCommand: ParsableCommand {
         @OptionGroup var database: DatabaseOptions
 
         func run() throws {
-            try WorkspaceCommand.run(on: database) { connection in
+            try ShortCommand.run(on: database, as: "contactsd workspace") { connection in
                 let rows = try WorkspaceSettings.all(connection).map { workspace in
                     [
                         "\(workspace.id)", workspace.name, workspace.uniqueBy.list,
@@ -104,20 +86,7 @@ struct WorkspaceCommand: ParsableCommand {
                     ]
                 }
                 let head = ["id", "name", "unique", "event-retention", "import-retention"]
-                for line in Self.aligned([head] + rows) { print(line) }
-            }
-        }
-
-        /// Columns as wide as their longest entry, two spaces apart.
-        private static func aligned(_ rows: [[String]]) -> [String] {
-            let widths = (rows.first ?? []).indices.map { column in
-                rows.map { $0[column].count }.max() ?? 0
-            }
-            return rows.map { row in
-                let padded = zip(row.dropLast(), widths).map { entry, width in
-                    entry + String(repeating: " ", count: width - entry.count)
-                }
-                return (padded + row.suffix(1)).joined(separator: "  ")
+                for line in TextTable.aligned([head] + rows) { print(line) }
             }
         }
     }
@@ -154,7 +123,7 @@ struct WorkspaceCommand: ParsableCommand {
 
         func run() throws {
             let identifiers = try unique.map(WorkspaceCommand.identifiers)
-            try WorkspaceCommand.run(on: database) { connection in
+            try ShortCommand.run(on: database, as: "contactsd workspace") { connection in
                 do {
                     try WorkspaceSettings.change(
                         name, uniqueBy: identifiers, eventRetention: eventRetention?.duration,

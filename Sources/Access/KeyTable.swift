@@ -1,0 +1,161 @@
+// The keys that are good now, in memory: no caller costs a query before it is known.
+//
+// In: what callers present, from any thread; the database's keys, read once a second and whenever
+// somebody notifies of a change. Out: whose key it is. A thread of its own follows the database.
+//
+// While the database is away keys stay as they were last read, but for those that expire.
+
+package import Logging
+package import Postgres
+internal import Glibc
+internal import Ingest
+internal import Synchronization
+
+package final class KeyTable: Sendable {
+    /// How long a change may go unnoticed should its notification be lost.
+    private static let interval = Duration.seconds(1)
+    /// How long the database may take to answer.
+    private static let patience = Duration.seconds(5)
+
+    /// When callers must present a key.
+    package enum Demand: String, Sendable, CaseIterable {
+        /// Once any key was made.
+        case onceMade
+        case always
+        case never
+    }
+
+    private struct Contents {
+        var byID: [String: KeyUse] = [:]
+        var byCertificate: [String: KeyUse] = [:]
+        var wasAnyMade = false
+    }
+
+    private let contents = Mutex(Contents())
+    private let isStopped = Atomic(false)
+    private let wakeUp = WakeUp()
+    private let thread = Mutex<WorkerThread?>(nil)
+    private let conninfo: String
+    private let demand: Demand
+    private let logger: Logger
+
+    package init(conninfo: String, demand: Demand, logger: Logger) {
+        self.conninfo = conninfo
+        self.demand = demand
+        self.logger = logger
+    }
+
+    // MARK: Callers
+
+    /// Whether a caller must present a key.
+    package var isDemanded: Bool {
+        switch demand {
+        case .always: true
+        case .never: false
+        case .onceMade: contents.withLock { $0.wasAnyMade }
+        }
+    }
+
+    /// The key that a caller presents; `nil` for any text that is none that is good now.
+    package func find(_ text: String) -> KeyUse? {
+        guard let presented = AccessKey(text) else { return nil }
+        let use = contents.withLock { $0.byID[presented.id] }
+        guard let use, let hash = use.key.hash, presented.matches(hash) else { return nil }
+        return Self.isExpired(use.key) ? nil : use
+    }
+
+    /// The key for which a client's certificate stands: that of the first name that has one.
+    package func find(certificateNames: [String]) -> KeyUse? {
+        guard !certificateNames.isEmpty else { return nil }
+        let byCertificate = contents.withLock { $0.byCertificate }
+        let use = certificateNames.lazy.compactMap { byCertificate[$0] }.first
+        guard let use, !Self.isExpired(use.key) else { return nil }
+        return use
+    }
+
+    private static func isExpired(_ key: LoadedKey) -> Bool {
+        key.expires.map { $0 <= Int64(time(nil)) } ?? false
+    }
+
+    // MARK: The database
+
+    /// Reads all keys; those that are no good any more end.
+    package func load(_ connection: Connection) throws(PostgresError) {
+        let (keys, wasAnyMade) = try KeyRecords.load(connection)
+        take(keys, wasAnyMade)
+    }
+
+    private func take(_ keys: [LoadedKey], _ wasAnyMade: Bool) {
+        let ended = contents.withLock { contents in
+            var next = Contents(wasAnyMade: wasAnyMade)
+            var ambiguous: Set<String> = []
+            for key in keys {
+                let use = contents.byID[key.id] ?? KeyUse(key)
+                if use.key != key { use.update(key) }
+                next.byID[key.id] = use
+                if let name = key.certificateName,
+                    next.byCertificate.updateValue(use, forKey: name) != nil
+                {
+                    ambiguous.insert(name)
+                }
+            }
+            for name in ambiguous { next.byCertificate[name] = nil }
+            let ended = contents.byID.values.filter { next.byID[$0.key.id] == nil }
+            contents = next
+            return ended
+        }
+        for use in ended { use.end() }
+    }
+
+    /// Follows the database until it is stopped.
+    package func start() {
+        thread.withLock { $0 = WorkerThread { self.run() } }
+    }
+
+    package func stop() {
+        isStopped.store(true, ordering: .relaxed)
+        wakeUp.signal()
+        if let thread = thread.withLock({ $0 }) { _ = thread.join(until: .now + Self.patience) }
+    }
+
+    private func run() {
+        var connection: Connection?
+        var isToldAway = false
+        while !isStopped.load(ordering: .relaxed) {
+            do {
+                let open = try connection ?? listen()
+                connection = open
+                try load(open)
+                if isToldAway { logger.notice("keys are read again") }
+                isToldAway = false
+                _ = try open.notifications(waitingAtMost: Self.interval, wakeUp: wakeUp)
+            } catch {
+                if !isToldAway {
+                    logger.warning(
+                        "keys cannot be read; those known stay", metadata: ["error": "\(error)"])
+                    isToldAway = true
+                }
+                connection?.close()
+                connection = nil
+                endExpired()
+                wakeUp.wait(atMost: Self.interval)
+            }
+        }
+        connection?.close()
+    }
+
+    private func endExpired() {
+        let keys = contents.withLock { contents in
+            (contents.byID.values.map(\.key).filter { !Self.isExpired($0) }, contents.wasAnyMade)
+        }
+        take(keys.0, keys.1)
+    }
+
+    private func listen() throws(PostgresError) -> Connection {
+        let connection = try Connection(
+            conninfo: conninfo, applicationName: "contactsd keys", connectTimeout: Self.patience)
+        connection.statementDeadline = Self.patience
+        try connection.execute("LISTEN \(KeyRecords.channel)")
+        return connection
+    }
+}
