@@ -1,7 +1,9 @@
 // Keys as they stand in the database. In: a connection. Out: records, made, listed, revoked, loaded.
 // Any thread that may block.
 //
-// Whoever writes to the table notifies `channel`, by a trigger, so that servers look at once.
+// Whoever writes to the table notifies `channel`, by a trigger, so that servers look at once. A
+// change has a number; servers show the last that they have read in their connection's
+// `application_name`, where whoever made a change waits for it.
 
 package import Postgres
 
@@ -86,7 +88,6 @@ package enum KeyRecords {
     package static func create(
         _ settings: KeySettings, in workspace: String, _ connection: Connection
     ) throws -> AccessKey? {
-        if let name = settings.certificateName { try checkFree(certificateName: name, connection) }
         let key = AccessKey()
         var parameters = Parameters()
         parameters.append(text: workspace)
@@ -102,8 +103,14 @@ package enum KeyRecords {
         parameters.append(optional: settings.lifetime.map { $0.components.seconds })
         parameters.append(optional: settings.contactsPerSecond.map(Int64.init))
         parameters.append(optional: settings.streams.map(Int64.init))
-        let made = try insert(parameters, settings, connection)
-        guard made > 0 else { throw KeyError.unknownWorkspace(workspace) }
+        try change(connection) {
+            if let name = settings.certificateName {
+                try checkFree(certificateName: name, connection)
+            }
+            guard try insert(parameters, settings, connection) > 0 else {
+                throw KeyError.unknownWorkspace(workspace)
+            }
+        }
         return settings.certificateName == nil ? key : nil
     }
 
@@ -115,9 +122,9 @@ package enum KeyRecords {
             return try connection.query(
                 """
                 INSERT INTO access_keys (workspace_id, id, name, hash, certificate_name, rights,
-                    expires_at, contacts_per_second, streams)
+                    expires_at, contacts_per_second, streams, change)
                 SELECT w.id, $2, $3, $4::bytea, $5, $6, now() + $7 * interval '1 second',
-                    $8::int4, $9::int4
+                    $8::int4, $9::int4, (SELECT coalesce(max(change), 0) + 1 FROM access_keys)
                 FROM workspaces w WHERE w.name = $1
                 RETURNING 1
                 """, parameters
@@ -132,8 +139,7 @@ package enum KeyRecords {
         }
     }
 
-    /// A certificate must not stand for two workspaces. Should two be made at the same moment,
-    /// servers take neither.
+    /// A certificate must not stand for two workspaces.
     private static func checkFree(
         certificateName: String, _ connection: Connection
     ) throws {
@@ -188,20 +194,68 @@ package enum KeyRecords {
         parameters.append(optional: id)
         parameters.append(optional: name)
         parameters.append(optional: workspace)
-        let revoked = try connection.query(
-            """
-            UPDATE access_keys k SET revoked_at = now()
+        try change(connection) {
+            let revoked = try connection.query(revocation, parameters)
+            guard revoked.rowCount > 0 else { throw KeyError.noneRevoked }
+        }
+    }
+
+    private static let revocation =
+        """
+            UPDATE access_keys k SET revoked_at = now(),
+                change = (SELECT max(change) + 1 FROM access_keys)
             FROM workspaces w
             WHERE w.id = k.workspace_id AND k.revoked_at IS NULL
                 AND ($1::text IS NULL OR k.id = $1) AND ($2::text IS NULL OR k.name = $2)
                 AND ($3::text IS NULL OR w.name = $3)
             RETURNING 1
-            """, parameters)
-        guard revoked.rowCount > 0 else { throw KeyError.noneRevoked }
+        """
+
+    /// Runs a change as one transaction, with the table to itself so that changes are numbered in
+    /// the order of their COMMITs.
+    private static func change(_ connection: Connection, _ body: () throws -> Void) throws {
+        try connection.execute("BEGIN; LOCK TABLE access_keys IN SHARE ROW EXCLUSIVE MODE")
+        do {
+            try body()
+            try connection.execute("COMMIT")
+        } catch {
+            try? connection.execute("ROLLBACK")
+            throw error
+        }
     }
 
-    /// The keys that are good now, and whether any was ever made.
-    static func load(_ connection: Connection) throws(PostgresError) -> ([LoadedKey], Bool) {
+    /// The beginning of the `application_name` of servers that follow the keys.
+    static let follower = "contactsd keys"
+
+    /// Waits until all running servers know of the changes made so far.
+    ///
+    /// - Returns: Whether they do; `false` when the time is over.
+    package static func awaitServers(
+        atMost limit: Duration, _ connection: Connection
+    ) throws -> Bool {
+        let deadline = ContinuousClock.now + limit
+        while true {
+            let behind = try connection.query(
+                """
+                SELECT EXISTS (
+                    SELECT FROM pg_stat_activity
+                    WHERE datname = current_database() AND application_name LIKE '\(follower)%'
+                        AND coalesce(substring(application_name FROM '[0-9]+$')::int8, 0)
+                            < (SELECT coalesce(max(change), 0) FROM access_keys))
+                """
+            ).bool(0, 0)
+            if behind != true { return true }
+            guard ContinuousClock.now < deadline else { return false }
+            _ = try connection.query("SELECT pg_sleep(0.01)")
+        }
+    }
+
+    /// The keys that are good now, and the number of the last change before; 0: none was ever made.
+    static func load(
+        _ connection: Connection
+    ) throws(PostgresError) -> (keys: [LoadedKey], change: Int64) {
+        // Asked first: what comes between the two is read, and read again.
+        let change = try connection.query("SELECT coalesce(max(change), 0) FROM access_keys")
         let found = try connection.query(
             """
             SELECT k.id, w.name, k.hash, k.certificate_name, k.rights,
@@ -209,7 +263,6 @@ package enum KeyRecords {
             FROM access_keys k JOIN workspaces w ON w.id = k.workspace_id
             WHERE k.revoked_at IS NULL AND coalesce(k.expires_at > now(), true)
             """)
-        let any = try connection.query("SELECT EXISTS (SELECT FROM access_keys)").bool(0, 0)
         let keys = (0..<found.rowCount).map { row in
             LoadedKey(
                 id: found.text(row, 0) ?? "", workspace: found.text(row, 1) ?? "",
@@ -217,7 +270,7 @@ package enum KeyRecords {
                 rights: Rights(rawValue: found.int16(row, 4) ?? 0), expires: found.int64(row, 5),
                 contactsPerSecond: found.int32(row, 6), streams: found.int32(row, 7))
         }
-        return (keys, any ?? false)
+        return (keys, change.int64(0, 0) ?? 0)
     }
 }
 

@@ -80,26 +80,24 @@ package final class KeyTable: Sendable {
     // MARK: The database
 
     /// Reads all keys; those that are no good any more end.
-    package func load(_ connection: Connection) throws(PostgresError) {
-        let (keys, wasAnyMade) = try KeyRecords.load(connection)
-        take(keys, wasAnyMade)
+    package func load(_ connection: Connection) throws(PostgresError) { _ = try read(connection) }
+
+    /// - Returns: The number of the last change that was read.
+    private func read(_ connection: Connection) throws(PostgresError) -> Int64 {
+        let (keys, change) = try KeyRecords.load(connection)
+        take(keys, change > 0)
+        return change
     }
 
     private func take(_ keys: [LoadedKey], _ wasAnyMade: Bool) {
         let ended = contents.withLock { contents in
             var next = Contents(wasAnyMade: wasAnyMade)
-            var ambiguous: Set<String> = []
             for key in keys {
                 let use = contents.byID[key.id] ?? KeyUse(key)
                 if use.key != key { use.update(key) }
                 next.byID[key.id] = use
-                if let name = key.certificateName,
-                    next.byCertificate.updateValue(use, forKey: name) != nil
-                {
-                    ambiguous.insert(name)
-                }
+                if let name = key.certificateName { next.byCertificate[name] = use }
             }
-            for name in ambiguous { next.byCertificate[name] = nil }
             let ended = contents.byID.values.filter { next.byID[$0.key.id] == nil }
             contents = next
             return ended
@@ -121,11 +119,17 @@ package final class KeyTable: Sendable {
     private func run() {
         var connection: Connection?
         var isToldAway = false
+        var shown: Int64 = -1
         while !isStopped.load(ordering: .relaxed) {
             do {
                 let open = try connection ?? listen()
+                if connection == nil { shown = -1 }
                 connection = open
-                try load(open)
+                let change = try read(open)
+                if change != shown {
+                    try open.execute("SET application_name = '\(KeyRecords.follower) \(change)'")
+                    shown = change
+                }
                 if isToldAway { logger.notice("keys are read again") }
                 isToldAway = false
                 _ = try open.notifications(waitingAtMost: Self.interval, wakeUp: wakeUp)
@@ -153,7 +157,7 @@ package final class KeyTable: Sendable {
 
     private func listen() throws(PostgresError) -> Connection {
         let connection = try Connection(
-            conninfo: conninfo, applicationName: "contactsd keys", connectTimeout: Self.patience)
+            conninfo: conninfo, applicationName: KeyRecords.follower, connectTimeout: Self.patience)
         connection.statementDeadline = Self.patience
         try connection.execute("LISTEN \(KeyRecords.channel)")
         return connection

@@ -212,6 +212,7 @@ package enum Schema {
             created_at timestamptz NOT NULL DEFAULT now(),
             expires_at timestamptz,
             revoked_at timestamptz,
+            change bigint NOT NULL,
             PRIMARY KEY (workspace_id, id),
             CHECK ((hash IS NULL) <> (certificate_name IS NULL))
         );
@@ -221,6 +222,9 @@ package enum Schema {
             ON access_keys (workspace_id, certificate_name)
             WHERE revoked_at IS NULL;
         COMMENT ON COLUMN access_keys.hash IS 'SHA-256 of the secret half';
+        COMMENT ON COLUMN access_keys.change IS
+            'its last change, counted over all keys; servers tell in their application_name which '
+            'they have read';
         COMMENT ON COLUMN access_keys.rights IS '1 write, 2 read, 4 admin, added up';
         CREATE FUNCTION access_keys_changed() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN

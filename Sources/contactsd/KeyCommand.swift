@@ -2,6 +2,7 @@
 
 import Access
 import ArgumentParser
+import Foundation
 import Ingest
 import Logging
 import Postgres
@@ -11,13 +12,22 @@ struct KeyCommand: ParsableCommand {
         commandName: "key", abstract: "Manages the keys by which callers are known.",
         subcommands: [Create.self, List.self, Revoke.self])
 
+    /// A server reads changes once a second, should it not have heard of one.
+    private static let patience = Duration.seconds(5)
+
+    fileprivate static func awaitServers(_ connection: Connection) throws {
+        guard try !KeyRecords.awaitServers(atMost: patience, connection) else { return }
+        let note = "note: a running server has not read the change yet; it will when it can\n"
+        try FileHandle.standardError.write(contentsOf: Array(note.utf8))
+    }
+
     struct Create: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Makes a key and prints it, alone, on standard output.",
             discussion: """
                 It is shown this once: only a hash is stored. Callers give it in the metadata \
                 authorization ("Bearer KEY"), apikey or autopilotapikey. Running servers know it \
-                at once.
+                when the command ends.
                 """)
 
         @Option(help: "Whose contacts it opens.")
@@ -83,9 +93,9 @@ struct KeyCommand: ParsableCommand {
                 certificateName: certificateName)
             try ShortCommand.run(on: database, as: "contactsd key") { connection in
                 do {
-                    if let key = try KeyRecords.create(settings, in: workspace, connection) {
-                        print(key.text)
-                    }
+                    let key = try KeyRecords.create(settings, in: workspace, connection)
+                    try KeyCommand.awaitServers(connection)
+                    if let key { print(key.text) }
                 } catch let error as KeyError {
                     throw ValidationError("\(error)")
                 }
@@ -127,8 +137,8 @@ struct KeyCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Ends a key for good.",
             discussion: """
-                Running servers take no new call with it at once, and end its open calls; what \
-                they had taken is committed.
+                Once the command ends, running servers take no new call with it and have ended \
+                its open ones; what those had sent may be committed.
                 """)
 
         @Argument(help: "Its id, as \"contactsd key list\" has it. Else give --name.")
@@ -157,6 +167,7 @@ struct KeyCommand: ParsableCommand {
             try ShortCommand.run(on: database, as: "contactsd key") { connection in
                 do {
                     try KeyRecords.revoke(id: id, name: name, in: workspace, connection)
+                    try KeyCommand.awaitServers(connection)
                 } catch let error as KeyError {
                     throw ValidationError("\(error)")
                 }
