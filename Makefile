@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run stop test test-swift test-foreign model rig faults bench bench-full check format \
+.PHONY: help run stop test test-swift test-foreign model rig faults fairness bench bench-full check format \
 	lint proto check-proto buf-lint packages test-packages clean
 
 # What is built against and run with, and what only the tests and checks need.
@@ -40,15 +40,19 @@ run: packages ## Builds, starts PostgreSQL and the server, imports a sample
 		sleep 0.1
 	done
 	"$$bin/contacts" sample --count $(SAMPLE) >$(RUN)/sample.csv
+	# A key is shown once, so the one of the run before goes.
+	"$$bin/contactsd" key revoke --workspace default --name sample --data-dir "$(DATA_DIR)" \
+		>/dev/null 2>&1 || true
+	(umask 077; "$$bin/contactsd" key create --name sample --data-dir "$(DATA_DIR)" >$(RUN)/key)
 	# Exit code 1: some contacts failed. The sample has faulty ones.
-	"$$bin/contacts" import $(RUN)/sample.csv --server $(LISTEN) \
+	"$$bin/contacts" import $(RUN)/sample.csv --server $(LISTEN) --key-file $(RUN)/key \
 		--rejects $(RUN)/sample.rejects.csv || [ $$? = 1 ]
 	echo
 	echo "a few rows as they stand in the database:"
 	psql -X "$$("$$bin/contactsd" conninfo --data-dir "$(DATA_DIR)")" \
 		-c "SELECT id, email, phone, name, fields FROM contacts ORDER BY id LIMIT 5"
 	echo "the server is up on $(LISTEN), process $$(cat $(RUN)/contactsd.pid), log $(RUN)/contactsd.log"
-	echo "use it:  $${bin#$(CURDIR)/}/contacts get --server $(LISTEN) \"$$(psql -XAt \
+	echo "use it:  $${bin#$(CURDIR)/}/contacts get --server $(LISTEN) --key-file $(RUN)/key \"$$(psql -XAt \
 		"$$("$$bin/contactsd" conninfo --data-dir "$(DATA_DIR)")" \
 		-c 'SELECT email FROM contacts ORDER BY id LIMIT 1')\""
 	echo "stop it: make stop"
@@ -98,6 +102,11 @@ faults: packages test-packages $(VENV)/made ## Measures what the README promises
 	swift build -c release --product contacts
 	CONTACTSD="$$(swift build -c release --show-bin-path)/contactsd" \
 		$(VENV)/bin/python Tests/Foreign/fault_figures.py
+
+fairness: packages test-packages $(VENV)/made ## Measures what a noisy key costs a quiet one
+	@swift build -c release --product contactsd
+	CONTACTSD="$$(swift build -c release --show-bin-path)/contactsd" \
+		$(VENV)/bin/python Tests/Foreign/fairness_figures.py
 
 # FLAGS are further options of the bench, such as FLAGS='--only new,changed'; see bench --help.
 CONTACTS ?= 200000

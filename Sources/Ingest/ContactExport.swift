@@ -17,7 +17,7 @@ package struct ContactExport: Sendable {
     /// Memberships of a page, more than one contact can have.
     static let pageMembers = 5 * Lists.limit
 
-    private let workspace: Workspace
+    let workspace: Workspace
     /// 0: all contacts.
     private let listID: Int64
     /// The last id that belongs to the export.

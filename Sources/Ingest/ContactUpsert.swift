@@ -91,6 +91,8 @@ final class ContactUpsert: BatchStore {
     private static let insertLimit = 100
 
     private let connection: Connection
+    private let copyContacts: String
+    private let copyMembers: String
     private let lookUp: RowLookUp
     private let begin: TransactionBegin
     private let paths: PathCounters
@@ -106,9 +108,14 @@ final class ContactUpsert: BatchStore {
 
     /// Prepares a connection that was just opened.
     init(
-        _ connection: Connection, _ begin: TransactionBegin, _ paths: PathCounters
+        _ connection: Connection, _ security: RowSecurity, _ begin: TransactionBegin,
+        _ paths: PathCounters
     ) throws(PostgresError) {
         self.connection = connection
+        copyContacts = security.copy(
+            "COPY contacts (\(ContactStatements.columns)) FROM STDIN (FORMAT binary)")
+        copyMembers = security.copy(
+            "COPY list_members (workspace_id, contact_id, list_id) FROM STDIN (FORMAT binary)")
         self.begin = begin
         self.paths = paths
         lookUp = RowLookUp(connection)
@@ -273,8 +280,7 @@ final class ContactUpsert: BatchStore {
     /// Copies the new contacts straight into the table, in the order of their keys.
     private func copy(_ batch: UpsertBatch, _ slots: [Int32]) throws {
         try connection.settle()
-        var copy = try connection.copyIn(
-            "COPY contacts (\(ContactStatements.columns)) FROM STDIN (FORMAT binary)")
+        var copy = try connection.copyIn(copyContacts)
         chunk.removeAll(keepingCapacity: true)
         chunk.append(contentsOf: CopyIn.header)
         for index in slots where batch.slots[Int(index)].isNew {
@@ -292,8 +298,7 @@ final class ContactUpsert: BatchStore {
     /// contact is new, or was updated by this transaction.
     private func joinLists(_ batch: UpsertBatch, _ slots: [Int32]) throws {
         try connection.settle()
-        var copy = try connection.copyIn(
-            "COPY list_members (workspace_id, contact_id, list_id) FROM STDIN (FORMAT binary)")
+        var copy = try connection.copyIn(copyMembers)
         chunk.removeAll(keepingCapacity: true)
         chunk.append(contentsOf: CopyIn.header)
         for slotIndex in slots {

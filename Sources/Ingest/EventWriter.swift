@@ -13,10 +13,17 @@ struct EventWriter {
     static let channel = "contacts_events"
 
     private let connection: Connection
+    private let copyEvents: String
     private let lookUp: RowLookUp
 
-    init(_ connection: Connection) throws(PostgresError) {
+    init(_ connection: Connection, _ security: RowSecurity) throws(PostgresError) {
         self.connection = connection
+        copyEvents = security.copy(
+            """
+            COPY events (workspace_id, event_offset, type, import_id, contact_id, email, phone, \
+            external_id, name, first_name, last_name, fields, field_kinds, list_ids, created_at) \
+            FROM STDIN (FORMAT binary)
+            """)
         lookUp = RowLookUp(connection)
         try connection.prepare(
             "event_offsets",
@@ -40,12 +47,7 @@ struct EventWriter {
             (offsets[workspaceID], now) = try reserve(count, workspaceID)
         }
         try confirm(batch)
-        var copy = try connection.copyIn(
-            """
-            COPY events (workspace_id, event_offset, type, import_id, contact_id, email, phone, \
-            external_id, name, first_name, last_name, fields, field_kinds, list_ids, created_at) \
-            FROM STDIN (FORMAT binary)
-            """)
+        var copy = try connection.copyIn(copyEvents)
         var rows = CopyRows()
         for event in batch.events {
             let workspaceID = workspaceID(event, batch)

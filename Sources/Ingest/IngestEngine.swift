@@ -140,7 +140,7 @@ package final class IngestEngine: Sendable {
         completion: @escaping @Sendable (Result<Workspace?, ReaderError>) -> Void
     ) {
         if let known = rememberedWorkspace(named: name) { return completion(.success(known)) }
-        reader.read({ try Workspace.find(name, $0) }) { [weak self] result in
+        reader.read(in: nil, { try Workspace.find(name, $0) }) { [weak self] result in
             if case .success(let workspace?) = result {
                 self?.workspaces.withLock { $0[name] = (workspace, .now) }
             }
@@ -188,6 +188,7 @@ package final class IngestEngine: Sendable {
         let server = server
         let live = live
         writer.read(
+            in: workspace.id,
             {
                 let start = try Imports.start(options, in: workspace, server: server, $0)
                 if case .begun(let ledger, _) = start {
@@ -200,7 +201,8 @@ package final class IngestEngine: Sendable {
     /// Lets everybody know that an import's call broke off; this server knows by itself.
     package func interrupt(_ ledger: ImportLedger) {
         guard ledger.isRecorded else { return }
-        writer.read({ try Imports.interrupt(ledger, $0) }, completion: { _ in })
+        writer.read(
+            in: ledger.workspaceID, { try Imports.interrupt(ledger, $0) }, completion: { _ in })
     }
 
     /// Forgets a call that is over.
@@ -211,7 +213,9 @@ package final class IngestEngine: Sendable {
         _ options: UpsertOptions, in workspace: Workspace,
         completion: @escaping @Sendable (Result<ImportRefusal?, ReaderError>) -> Void
     ) {
-        reader.read({ try Imports.refusal(options, in: workspace, $0) }, completion: completion)
+        reader.read(
+            in: workspace.id, { try Imports.refusal(options, in: workspace, $0) },
+            completion: completion)
     }
 
     private var liveness: Imports.Liveness { Imports.Liveness(server: server, calls: live) }
@@ -223,6 +227,7 @@ package final class IngestEngine: Sendable {
     ) {
         let liveness = liveness
         reader.read(
+            in: workspace.id,
             { try Imports.find(importID, in: workspace, liveness, $0) }, completion: completion)
     }
 
@@ -233,6 +238,7 @@ package final class IngestEngine: Sendable {
     ) {
         let liveness = liveness
         pager.read(
+            in: workspace.id,
             { try Imports.list(count, after: place, in: workspace, liveness, $0) },
             completion: completion)
     }
@@ -242,7 +248,9 @@ package final class IngestEngine: Sendable {
         _ lists: [Int64], in workspace: Workspace,
         completion: @escaping @Sendable (Result<[Int64], ReaderError>) -> Void
     ) {
-        reader.read({ try Imports.unknownLists(lists, in: workspace, $0) }, completion: completion)
+        reader.read(
+            in: workspace.id, { try Imports.unknownLists(lists, in: workspace, $0) },
+            completion: completion)
     }
 
     /// Looks contacts up; one entry for each key, in order.
@@ -250,7 +258,9 @@ package final class IngestEngine: Sendable {
         _ keys: [ContactKey?], in workspace: Workspace,
         completion: @escaping @Sendable (Result<[ContactRecord?], ReaderError>) -> Void
     ) {
-        reader.read({ try ContactLookup.find(keys, in: workspace, $0) }, completion: completion)
+        reader.read(
+            in: workspace.id, { try ContactLookup.find(keys, in: workspace, $0) },
+            completion: completion)
     }
 
     /// Serves what waits and stops. Nothing may be added any more.
@@ -278,7 +288,8 @@ extension IngestEngine {
         _ name: String, in workspace: Workspace,
         completion: @escaping @Sendable (Result<ListCreation, ReaderError>) -> Void
     ) {
-        writer.read({ try Lists.create(name, in: workspace, $0) }, completion: completion)
+        writer.read(
+            in: workspace.id, { try Lists.create(name, in: workspace, $0) }, completion: completion)
     }
 
     /// All lists of a workspace, in the order of their ids.
@@ -286,7 +297,7 @@ extension IngestEngine {
         in workspace: Workspace,
         completion: @escaping @Sendable (Result<[ContactList], ReaderError>) -> Void
     ) {
-        pager.read({ try Lists.all(in: workspace, $0) }, completion: completion)
+        pager.read(in: workspace.id, { try Lists.all(in: workspace, $0) }, completion: completion)
     }
 
     /// Deletes a list, and answers when it and its members are gone.
@@ -296,7 +307,8 @@ extension IngestEngine {
         _ id: Int64, in workspace: Workspace,
         completion: @escaping @Sendable (Result<Bool, ReaderError>) -> Void
     ) {
-        writer.read({ try Lists.remove(id, in: workspace, $0) }) { [weak self] removed in
+        writer.read(in: workspace.id, { try Lists.remove(id, in: workspace, $0) }) {
+            [weak self] removed in
             guard case .success(true) = removed, let self else { return completion(removed) }
             removeMembers(of: id, in: workspace, completion: completion)
         }
@@ -307,7 +319,7 @@ extension IngestEngine {
         of id: Int64, in workspace: Workspace,
         completion: @escaping @Sendable (Result<Bool, ReaderError>) -> Void
     ) {
-        writer.read({ try Lists.removeMembers(of: id, in: workspace.id, $0) }) {
+        writer.read(in: workspace.id, { try Lists.removeMembers(of: id, in: workspace.id, $0) }) {
             [weak self] hasMore in
             guard case .success(true) = hasMore, let self else {
                 return completion(hasMore.map { _ in true })
@@ -324,6 +336,7 @@ extension IngestEngine {
         completion: @escaping @Sendable (Result<ContactExport.Page, ReaderError>) -> Void
     ) {
         pager.read(
+            in: workspace.id,
             { try ContactExport.begin(listID, in: workspace, $0) }, completion: completion)
     }
 
@@ -332,7 +345,7 @@ extension IngestEngine {
         of export: ContactExport,
         completion: @escaping @Sendable (Result<ContactExport.Page, ReaderError>) -> Void
     ) {
-        pager.read({ try export.page($0) }, completion: completion)
+        pager.read(in: export.workspace.id, { try export.page($0) }, completion: completion)
     }
 
     /// Events after a watcher's position.
@@ -341,6 +354,7 @@ extension IngestEngine {
         completion: @escaping @Sendable (Result<EventPage, ReaderError>) -> Void
     ) {
         pager.read(
+            in: workspace.id,
             { try EventPages.page(after: position, in: workspace, $0) }, completion: completion)
     }
 

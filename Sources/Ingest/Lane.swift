@@ -241,11 +241,15 @@ struct Lane {
             do throws(PostgresError) {
                 if self.open == nil { self.open = try connector.connect(lane: number) }
                 guard let open = self.open else { continue }
-                if try doubt.session.end(open.connection), let ledgers = open.ledgers {
+                // As the user: nothing that row security hides may be taken for not committed.
+                let committed = try open.security.asUser { () throws(PostgresError) -> Bool? in
+                    guard try doubt.session.end(open.connection), let ledgers = open.ledgers
+                    else { return nil }
                     return try ledgers.wereCommitted(doubt.entries) {
                         $0.progress(ofLane: number)
                     }
                 }
+                if let committed { return committed }
             } catch {
                 closeConnection()
             }
@@ -293,9 +297,12 @@ struct Lane {
             let open = try self.open ?? connector.connect(lane: number)
             self.open = open
             if let abandoned {
-                _ = try abandoned.end(open.connection)
+                _ = try open.security.asUser { () throws(PostgresError) in
+                    try abandoned.end(open.connection)
+                }
                 self.abandoned = nil
             }
+            try open.security.enter(Set(works.map(\.workspace.id)))
             try findReplayedErrors(range, open.ledgers)
             let end = try open.store.run(batch, range, contended: contended)
             let isWritten = !open.connection.hasQueuedStatements

@@ -9,6 +9,7 @@ internal import Postgres
 struct LaneConnection {
     let connection: Connection
     let session: LaneSession
+    let security: RowSecurity
     let begin: TransactionBegin
     let store: any BatchStore
     /// Of the table only.
@@ -39,18 +40,21 @@ struct LaneConnector: Sendable {
         connection.statementDeadline = .seconds(62)
         let session = try LaneSession(of: connection)
         connection.silence = Connection.Silence(Self.silence) { isLost(session) }
+        let security = try RowSecurity(connection)
         try connection.prepare(Self.commit, "COMMIT")
         let begin = try TransactionBegin(connection)
         guard !isDryRun else {
             return LaneConnection(
-                connection: connection, session: session, begin: begin,
+                connection: connection, session: session, security: security, begin: begin,
                 store: try DryRunUpsert(connection, begin), ledgers: nil, events: nil)
         }
         return LaneConnection(
-            connection: connection, session: session, begin: begin,
-            store: try ContactUpsert(connection, begin, paths),
-            ledgers: try LedgerWriter(connection, lane: lane), events: try EventWriter(connection))
+            connection: connection, session: session, security: security, begin: begin,
+            store: try ContactUpsert(connection, security, begin, paths),
+            ledgers: try LedgerWriter(connection, lane: lane),
+            events: try EventWriter(connection, security))
     }
+
     /// Whether the line to a session is dead, though nobody has closed it.
     private func isLost(_ session: LaneSession) -> Bool {
         do throws(PostgresError) {

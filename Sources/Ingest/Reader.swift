@@ -28,6 +28,7 @@ struct CommitBroken: Error {}
 
 final class Reader: Sendable {
     private struct Job {
+        let workspaceID: Int32?
         /// Queries and completes; what it throws is for the reader.
         let run: @Sendable (Connection) throws -> Void
         let fail: @Sendable (ReaderError) -> Void
@@ -45,6 +46,12 @@ final class Reader: Sendable {
     static let patience = Duration.seconds(30)
     private static let connectTimeout = Duration.seconds(3)
 
+    /// A connection and whose rows it sees.
+    private struct Open {
+        let connection: Connection
+        let security: RowSecurity
+    }
+
     private let condition = ConditionLock(value: false)
     private let state = NIOLockedValueBox(State())
     private let conninfo: String
@@ -60,11 +67,15 @@ final class Reader: Sendable {
 
     /// Runs a query, or a write by `commit`; it is run again when the connection breaks, unless that
     /// was while a write was committed.
+    ///
+    /// - Parameter workspaceID: Whose rows it sees; `nil`: nobody's.
     func read<Value: Sendable>(
+        in workspaceID: Int32?,
         _ query: @escaping @Sendable (Connection) throws -> Value,
         completion: @escaping @Sendable (Result<Value, ReaderError>) -> Void
     ) {
         let job = Job(
+            workspaceID: workspaceID,
             run: { completion(.success(try query($0))) }, fail: { completion(.failure($0)) })
         condition.lock()
         let isAccepted = state.withLockedValue { state in
@@ -84,7 +95,7 @@ final class Reader: Sendable {
 
     /// Serves look-ups until it is closed. Runs on the reader's thread.
     func run() {
-        var connection: Connection?
+        var open: Open?
         var awaySince: ContinuousClock.Instant?
         while true {
             condition.lock(whenValue: true)
@@ -93,30 +104,31 @@ final class Reader: Sendable {
             }
             condition.unlock(withValue: goesOn)
             guard let job else { break }
-            serve(job, &connection, &awaySince)
+            serve(job, &open, &awaySince)
         }
-        connection?.close()
+        open?.connection.close()
     }
 
     private func serve(
-        _ job: Job, _ connection: inout Connection?, _ awaySince: inout ContinuousClock.Instant?
+        _ job: Job, _ open: inout Open?, _ awaySince: inout ContinuousClock.Instant?
     ) {
         var pause = Duration.milliseconds(50)
         while true {
             do {
-                connection = reuse(connection)
-                let open = try connection ?? connect()
-                connection = open
-                try job.run(open)
+                open = reuse(open)
+                let ready = try open ?? connect()
+                open = ready
+                try ready.security.enter(job.workspaceID.map { [$0] } ?? [])
+                try job.run(ready.connection)
                 awaySince = nil
                 return
-            } catch let error as PostgresError where error.isConnectionLoss || connection == nil {
+            } catch let error as PostgresError where error.isConnectionLoss || open == nil {
                 if awaySince == nil {
                     logger.warning(
                         "\(name) has no connection, trying again", metadata: ["error": "\(error)"])
                 }
-                connection?.close()
-                connection = nil
+                open?.connection.close()
+                open = nil
                 let since = awaySince ?? .now
                 awaySince = since
                 let isClosed = state.withLockedValue { $0.isClosed }
@@ -138,18 +150,19 @@ final class Reader: Sendable {
     }
 
     /// The connection that is open, if it still works.
-    private func reuse(_ connection: Connection?) -> Connection? {
-        guard let connection, connection.isHealthy else {
-            connection?.close()
+    private func reuse(_ open: Open?) -> Open? {
+        guard let open, open.connection.isHealthy else {
+            open?.connection.close()
             return nil
         }
-        return connection
+        return open
     }
 
-    private func connect() throws(PostgresError) -> Connection {
-        try Connection(
+    private func connect() throws(PostgresError) -> Open {
+        let connection = try Connection(
             conninfo: conninfo, applicationName: "contactsd \(name)", settings: Self.settings,
             connectTimeout: Self.connectTimeout)
+        return Open(connection: connection, security: try RowSecurity(connection))
     }
 
     /// As on the lanes, every way but the index is switched off: the statements are written so that

@@ -13,6 +13,8 @@ package enum Schema {
     /// Applies what is missing. Several servers may do so at once: an advisory lock makes them
     /// queue (PostgreSQL, 13.3.5).
     ///
+    /// Row security is set up as well, where the user may.
+    ///
     /// - Throws: `SchemaError.tooNew` when the database was migrated by a later build.
     /// - Returns: The versions applied now.
     @discardableResult
@@ -32,7 +34,10 @@ package enum Schema {
         guard current <= version else {
             throw SchemaError.tooNew(database: current, build: version)
         }
-        guard current < version else { return nil }
+        guard current < version else {
+            _ = try RowSecurity.setUp(connection)
+            return nil
+        }
         for next in (current + 1)...version {
             try connection.execute(
                 """
@@ -42,7 +47,14 @@ package enum Schema {
                 COMMIT
                 """)
         }
+        _ = try RowSecurity.setUp(connection)
         return (current + 1)...version
+    }
+
+    /// Whether row security keeps workspaces apart; `false` when the user may not make the role that
+    /// it takes.
+    package static func isSecured(_ connection: Connection) throws(PostgresError) -> Bool {
+        try RowSecurity.setUp(connection)
     }
 
     /// "contacts" in ASCII; any number will do that no other program locks.

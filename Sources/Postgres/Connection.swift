@@ -161,13 +161,19 @@ package final class Connection {
     }
 
     /// Begins `COPY ... FROM STDIN (FORMAT binary)`. Until the copy is finished or aborted, the
-    /// connection takes no other statement.
+    /// connection takes no other statement. Commands may stand before and behind it, separated by
+    /// semicolons; those behind it run when it is finished.
     package func copyIn(_ sql: String) throws(PostgresError) -> CopyIn {
         let connection = try idle()
         let deadline = Deadline(after: statementDeadline)
         try send(connection, PQsendQuery(connection, sql), deadline)
-        guard let first = try nextResult(connection, deadline) else {
-            throw PostgresError(.misuse, "an empty statement is no COPY")
+        var next = try nextResult(connection, deadline)
+        while let command = next, PQresultStatus(command) == PGRES_COMMAND_OK {
+            PQclear(command)
+            next = try nextResult(connection, deadline)
+        }
+        guard let first = next else {
+            throw PostgresError(.misuse, "the statement is no COPY ... FROM STDIN")
         }
         if PQresultStatus(first) == PGRES_COPY_IN {
             PQclear(first)

@@ -8,16 +8,18 @@ import Synchronization
 ///
 /// Two things are counted apart, since they end in different ways. What is *at work* gets done by
 /// itself; while there is enough of it nobody is given more credit, since more would only wait
-/// longer. What calls *hold* may be held for ever, by a peer that does not read its answers; when
-/// there is too much of it, only the connections that hold some themselves get no more.
+/// longer. What calls *hold* may be held for ever, by a peer that does not read its answers or whose
+/// rate is used up; when there is too much of it, only connections that hold more than their share
+/// get no more. So all together hold twice the limit at most.
 package final class ReceiveBudget: Sendable {
     private let limitByteCount: Int
     private let held = Atomic<Int>(0)
     private let atWork = Atomic<Int>(0)
     private let workLimit: Atomic<Int>
+    private let holders = Atomic<Int>(0)
 
-    /// What a connection may hold however much the others do: a few messages, so that it goes on.
-    static let heldByteCountOfAny = 64 * 1024
+    /// The least share of a connection: a few messages, so that it goes on.
+    static let leastShareByteCount = 64 * 1024
 
     /// - Parameter limitByteCount: Of what is held, and at first of what is at work.
     package init(limitByteCount: Int) {
@@ -46,6 +48,14 @@ package final class ReceiveBudget: Sendable {
         if byteCount != 0 { held.wrappingAdd(byteCount, ordering: .relaxed) }
     }
 
+    /// Connections begin or cease to hold anything.
+    func holdersChanged(by count: Int) { holders.wrappingAdd(count, ordering: .relaxed) }
+
+    /// What a connection may hold however much the others do.
+    private var shareByteCount: Int {
+        max(Self.leastShareByteCount, limitByteCount / max(1, holders.load(ordering: .relaxed)))
+    }
+
     /// Charges what a handler took from messages that it discharged. A negative count gives back.
     package func chargeWork(_ byteCount: Int) {
         if byteCount != 0 { atWork.wrappingAdd(byteCount, ordering: .relaxed) }
@@ -53,7 +63,7 @@ package final class ReceiveBudget: Sendable {
 
     /// How much more a connection may be sent that holds so many bytes itself.
     func room(whileHolding ownByteCount: Int) -> Int {
-        if heldByteCount >= limitByteCount, ownByteCount > Self.heldByteCountOfAny { return 0 }
+        if heldByteCount >= limitByteCount, ownByteCount > shareByteCount { return 0 }
         return max(0, workLimitByteCount - workByteCount)
     }
 }

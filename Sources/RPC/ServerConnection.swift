@@ -35,7 +35,12 @@ package final class ServerConnection: SessionDelegate {
     /// Calls to which the events at hand brought something.
     private var touchedCalls: [ServerCall] = []
     /// Of whole messages that this connection's calls have.
-    var heldByteCount = 0
+    var heldByteCount = 0 {
+        didSet {
+            guard (heldByteCount > 0) != (oldValue > 0) else { return }
+            options.budget.holdersChanged(by: heldByteCount > 0 ? 1 : -1)
+        }
+    }
     private var isRecheckScheduled = false
     private var isDraining = false
 
