@@ -2,7 +2,7 @@
 FROM swift:6.3-bookworm AS build
 RUN apt-get update \
     && apt-get install -y --no-install-recommends \
-        libnghttp2-dev libprotobuf-c-dev libpq-dev pkg-config \
+        libnghttp2-dev libprotobuf-c-dev libpq-dev zlib1g-dev pkg-config \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY Package.swift ./
@@ -15,7 +15,7 @@ RUN swift build -c release --static-swift-stdlib --product contactsd \
 
 FROM debian:bookworm-slim
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends libnghttp2-14 libprotobuf-c1 libpq5 \
+    && apt-get install -y --no-install-recommends libnghttp2-14 libprotobuf-c1 libpq5 zlib1g \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --no-create-home contacts
 COPY --from=build /usr/local/bin/contactsd /usr/local/bin/contacts /usr/local/bin/

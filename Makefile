@@ -8,7 +8,7 @@ SHELL := /bin/bash
 	lint proto check-proto buf-lint packages test-packages clean
 
 # What is built against and run with, and what only the tests and checks need.
-PACKAGES := libnghttp2-dev libprotobuf-c-dev libpq-dev pkg-config postgresql-15
+PACKAGES := libnghttp2-dev libprotobuf-c-dev libpq-dev zlib1g-dev pkg-config postgresql-15
 TEST_PACKAGES := protobuf-compiler protobuf-c-compiler nghttp2-client curl python3-venv
 
 LISTEN ?= 127.0.0.1:50051

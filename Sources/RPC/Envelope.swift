@@ -13,10 +13,12 @@ package enum Envelope {
 
     /// Appends one message: room for the prefix, the message by `write`, then the length.
     package static func write(
-        into buffer: inout ByteBuffer, _ write: (inout ByteBuffer) -> Void
+        into buffer: inout ByteBuffer, isCompressed: Bool = false,
+        _ write: (inout ByteBuffer) -> Void
     ) {
         let start = buffer.writerIndex
         buffer.writeRepeatingByte(0, count: prefixByteCount)
+        if isCompressed { buffer.setInteger(UInt8(1), at: start) }
         write(&buffer)
         let byteCount = buffer.writerIndex - start - prefixByteCount
         guard let length = UInt32(exactly: byteCount) else {
@@ -28,8 +30,12 @@ package enum Envelope {
 
 /// What is wrong with a stream of envelopes. After one of these the stream cannot be read on.
 package enum EnvelopeError: Error, Equatable, Sendable {
-    /// Compressed, though no `grpc-encoding` but identity is supported.
+    /// Compressed, though the headers name no `grpc-encoding` or identity.
     case compressed
+    /// Not what the encoding prescribes, or cut, or followed by something else.
+    case corrupt
+    /// The message becomes longer than a message may be.
+    case inflatesTooLong(limit: Int)
     /// The flag is neither 0 nor 1.
     case unknownFlag(UInt8)
     case tooLong(byteCount: Int, limit: Int)
@@ -40,6 +46,12 @@ package enum EnvelopeError: Error, Equatable, Sendable {
         switch self {
         case .compressed:
             RPCStatus(.internal, "a message is compressed without a grpc-encoding")
+        case .corrupt:
+            RPCStatus(.internal, "a message cannot be decompressed: it is not gzip, or damaged")
+        case .inflatesTooLong(let limit):
+            RPCStatus(
+                .resourceExhausted,
+                "a message is over the limit of \(limit) bytes when it is decompressed")
         case .unknownFlag(let flag):
             RPCStatus(.internal, "a message begins with the unknown flag \(flag)")
         case .tooLong(let byteCount, let limit):
@@ -55,6 +67,9 @@ package enum EnvelopeError: Error, Equatable, Sendable {
 /// chunks is collected in a buffer of its own, so that no chunk is kept for a small piece of it.
 package struct EnvelopeReader {
     private let maxMessageByteCount: Int
+    private let takesCompressed: Bool
+    /// What `next` gave last is still compressed.
+    private(set) var wasCompressed = false
     /// Not looked at yet; those before `firstChunk` are done.
     /// nil is a chunk that was moved out.
     private var chunks: [ByteBuffer?] = []
@@ -73,8 +88,9 @@ package struct EnvelopeReader {
     /// A list of chunks longer than this gives its memory back when it is read.
     private static let keptChunkCount = 1024
 
-    package init(maxMessageByteCount: Int) {
+    package init(maxMessageByteCount: Int, takesCompressed: Bool = false) {
         self.maxMessageByteCount = maxMessageByteCount
+        self.takesCompressed = takesCompressed
     }
 
     /// There may be whole messages: `next` has not said nil since the last `append`.
@@ -133,7 +149,7 @@ package struct EnvelopeReader {
         guard var chunk = chunks[firstChunk].take() else { return nil }
         let length: Int?
         do throws(EnvelopeError) {
-            length = try Self.length(in: chunk, limit: maxMessageByteCount)
+            length = try self.length(in: chunk)
         } catch {
             chunks[firstChunk] = chunk
             throw error
@@ -156,7 +172,7 @@ package struct EnvelopeReader {
     /// Moves just as much as the message needs from the first chunk to `partial`.
     private mutating func collect() throws(EnvelopeError) -> ByteBuffer? {
         guard var chunk = chunks[firstChunk].take() else { return nil }
-        let length = try Self.length(in: partial, limit: maxMessageByteCount)
+        let length = try self.length(in: partial)
         let goal = Envelope.prefixByteCount + (length ?? 0)
         let count = min(goal - partial.readableBytes, chunk.readableBytes)
         if partial.capacity == 0 || (length != nil && partial.capacity < goal) {
@@ -165,7 +181,7 @@ package struct EnvelopeReader {
         }
         if let piece = chunk.readSlice(length: count) { partial.writeImmutableBuffer(piece) }
         if chunk.readableBytes > 0 { chunks[firstChunk] = chunk } else { finishFirstChunk() }
-        guard let whole = try Self.length(in: partial, limit: maxMessageByteCount),
+        guard let whole = try self.length(in: partial),
             partial.readableBytes == Envelope.prefixByteCount + whole
         else { return nil }
         var message = partial
@@ -187,9 +203,7 @@ package struct EnvelopeReader {
 
     /// The length in the prefix; nil while the prefix is incomplete. The limit is checked here,
     /// before a byte of the message is kept.
-    private static func length(
-        in buffer: ByteBuffer, limit: Int
-    ) throws(EnvelopeError) -> Int? {
+    private mutating func length(in buffer: ByteBuffer) throws(EnvelopeError) -> Int? {
         let (flag, length) = buffer.withUnsafeReadableBytes { bytes in
             (
                 bytes.first ?? 0,
@@ -197,11 +211,14 @@ package struct EnvelopeReader {
                     ? nil : bytes.loadUnaligned(fromByteOffset: 1, as: UInt32.self)
             )
         }
-        if flag == 1 { throw .compressed }
+        if flag == 1, !takesCompressed { throw .compressed }
         if flag > 1 { throw .unknownFlag(flag) }
+        wasCompressed = flag == 1
         guard let length else { return nil }
         let byteCount = Int(UInt32(bigEndian: length))
-        if byteCount > limit { throw .tooLong(byteCount: byteCount, limit: limit) }
+        if byteCount > maxMessageByteCount {
+            throw .tooLong(byteCount: byteCount, limit: maxMessageByteCount)
+        }
         return byteCount
     }
 }

@@ -4,7 +4,7 @@
 
 package import NIOCore
 
-/// One message, and the stream credit that goes back when it is done.
+/// One message, decompressed, and the credit that goes back when it is done.
 package struct ReceivedMessage {
     package var bytes: ByteBuffer
     package var creditByteCount: Int
@@ -18,15 +18,24 @@ package struct ReceivedMessage {
 /// The receiving side of one call, the same for server and client.
 struct Inbox {
     private var reader: EnvelopeReader
-    /// Credit of messages that were pulled and are not done.
+    private let maxMessageByteCount: Int
+    /// Messages may be compressed with gzip.
+    let inflates: Bool
+    /// Credit of messages that were pulled and are not done: their bytes in memory.
     private(set) var uncreditedByteCount = 0
+    /// The same messages as they came, which is what flow control counts. It differs where they were
+    /// compressed.
+    private var uncreditedWireByteCount = 0
 
-    init(maxMessageByteCount: Int) {
-        reader = EnvelopeReader(maxMessageByteCount: maxMessageByteCount)
+    init(maxMessageByteCount: Int, inflates: Bool = false) {
+        reader = EnvelopeReader(
+            maxMessageByteCount: maxMessageByteCount, takesCompressed: inflates)
+        self.maxMessageByteCount = maxMessageByteCount
+        self.inflates = inflates
     }
 
     /// What the peer may not send again yet.
-    var heldByteCount: Int { uncreditedByteCount + reader.unreadByteCount }
+    var heldByteCount: Int { uncreditedWireByteCount + reader.unreadByteCount }
 
     /// What is held and waits for no further byte: messages which were pulled, and all that lies
     /// behind one which was not. The beginning of a message alone does not count, or beginnings on
@@ -43,7 +52,9 @@ struct Inbox {
     mutating func append(_ chunk: consuming ByteBuffer) { reader.append(chunk) }
 
     mutating func next() throws(EnvelopeError) -> ReceivedMessage? {
-        guard let bytes = try reader.next() else { return nil }
+        guard var bytes = try reader.next() else { return nil }
+        uncreditedWireByteCount += bytes.readableBytes + Envelope.prefixByteCount
+        if reader.wasCompressed { bytes = try Gzip.inflate(bytes, limit: maxMessageByteCount) }
         let credit = bytes.readableBytes + Envelope.prefixByteCount
         uncreditedByteCount += credit
         return ReceivedMessage(bytes: bytes, creditByteCount: credit)
@@ -53,6 +64,11 @@ struct Inbox {
 
     mutating func credit(_ byteCount: Int) {
         precondition(byteCount <= uncreditedByteCount, "more credit returned than was given out")
+        // In proportion, and all of it with the last message.
+        uncreditedWireByteCount -=
+            uncreditedWireByteCount == uncreditedByteCount
+            ? byteCount
+            : uncreditedWireByteCount * byteCount / max(1, uncreditedByteCount)
         uncreditedByteCount -= byteCount
     }
 

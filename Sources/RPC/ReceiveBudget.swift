@@ -15,6 +15,7 @@ package final class ReceiveBudget: Sendable {
     private let limitByteCount: Int
     private let held = Atomic<Int>(0)
     private let atWork = Atomic<Int>(0)
+    private let inflated = Atomic<Int>(0)
     private let workLimit: Atomic<Int>
     private let holders = Atomic<Int>(0)
 
@@ -59,6 +60,18 @@ package final class ReceiveBudget: Sendable {
     /// Charges what a handler took from messages that it discharged. A negative count gives back.
     package func chargeWork(_ byteCount: Int) {
         if byteCount != 0 { atWork.wrappingAdd(byteCount, ordering: .relaxed) }
+    }
+
+    /// Charges what calls hold of messages that they decompressed. A negative count gives back.
+    func chargeInflated(_ byteCount: Int) {
+        if byteCount != 0 { inflated.wrappingAdd(byteCount, ordering: .relaxed) }
+    }
+
+    /// Whether one more message may be decompressed. Flow control bounds what is sent, of which a
+    /// thousandfold may become; so what waits stays as it came while the server has enough to do.
+    var mayInflate: Bool {
+        inflated.load(ordering: .relaxed) < limitByteCount
+            && workByteCount < workLimitByteCount
     }
 
     /// How much more a connection may be sent that holds so many bytes itself.

@@ -13,6 +13,8 @@ package struct RequestHead: Sendable {
     package let timeout: TimeAmount?
     /// Echoed to the client, which may tell `+proto` from other sub-formats.
     let contentType: String
+    /// The request's messages may be compressed with gzip.
+    let isCompressed: Bool
     private let headers: Headers
 
     /// The first value of that name. For names ending in `-bin` use `binaryMetadata`.
@@ -26,6 +28,16 @@ package struct RequestHead: Sendable {
         headers[name]?.split(separator: ",", omittingEmptySubsequences: false).first
             .flatMap { Base64.decode($0) }
     }
+
+    /// The client takes messages that are compressed with gzip (gRPC "compression.md").
+    var acceptsGzip: Bool {
+        headers.values("grpc-accept-encoding").contains { value in
+            value.split(separator: ",").contains { $0.filter { $0 != " " } == Gzip.name }
+        }
+    }
+
+    /// What the server takes, for `grpc-accept-encoding`.
+    static let acceptedEncodings = "identity,gzip"
 
     enum OnHeaders {
         case accepted(RequestHead)
@@ -46,11 +58,12 @@ package struct RequestHead: Sendable {
         guard let contentType = headers["content-type"], isGRPC(contentType) else {
             return .refusedByHTTP(status: "415")
         }
-        if let encoding = headers["grpc-encoding"], encoding != "identity" {
+        let encoding = headers["grpc-encoding"] ?? "identity"
+        guard encoding == "identity" || encoding == Gzip.name else {
             return .refused(
                 RPCStatus(
-                    .unimplemented, "the grpc-encoding \(encoding) is not supported",
-                    metadata: Headers([("grpc-accept-encoding", "identity")])))
+                    .unimplemented, "the grpc-encoding \(encoding.prefix(64)) is not supported",
+                    metadata: Headers([("grpc-accept-encoding", acceptedEncodings)])))
         }
         var timeout: TimeAmount?
         if let text = headers["grpc-timeout"] {
@@ -63,7 +76,8 @@ package struct RequestHead: Sendable {
         return .accepted(
             RequestHead(
                 path: headers[":path"] ?? "", authority: headers[":authority"] ?? "",
-                timeout: timeout, contentType: contentType, headers: headers))
+                timeout: timeout, contentType: contentType, isCompressed: encoding == Gzip.name,
+                headers: headers))
     }
 
     /// `application/grpc`, then the end, a sub-format or a parameter; `application/grpc-web` is

@@ -29,6 +29,17 @@ package final class ServerCall {
     private var deadline: Scheduled<Void>?
     private var chargedByteCount = 0
     private var dischargedByteCount = 0
+    private var inflatedByteCount = 0
+    /// The handler is called again for what may not be decompressed yet.
+    private var isWaitingToInflate = false
+    /// `grpc-encoding: gzip` was sent.
+    private var mayCompress = false
+
+    /// Messages from here on are compressed, those that are worth it; if the client takes gzip, and
+    /// this was set when the headers went out. As it is, a client that compresses is answered
+    /// compressed, and nobody else: most clients say that they take gzip, also those for whom the
+    /// processor is what is scarce.
+    package var compressesMessages: Bool
 
     /// In the connection's list of calls to be delivered to.
     var isTouched = false
@@ -43,22 +54,30 @@ package final class ServerCall {
         self.eventLoop = connection.eventLoop
         self.peerAddress = connection.peerAddress
         self.budget = connection.options.budget
-        self.inbox = Inbox(maxMessageByteCount: connection.options.maxMessageByteCount)
+        self.inbox = Inbox(
+            maxMessageByteCount: connection.options.maxMessageByteCount,
+            inflates: head.isCompressed)
+        self.compressesMessages = head.isCompressed
     }
 
     deinit {
         // What a handler has not credited by now never will be.
         budget.charge(-chargedByteCount)
+        budget.chargeInflated(-inflatedByteCount)
     }
 
     // For the handler.
 
     /// The next whole message, or nil. A body that breaks the rules ends the call with the status
-    /// for it, and `ended` is called from in here.
+    /// for it, and `ended` is called from in here. Compressed messages wait while the server has
+    /// enough to do; `messagesAvailable` is called again for them.
     package func nextMessage() -> ReceivedMessage? {
-        guard !state.isFinished else { return nil }
+        guard !state.isFinished, !inbox.inflates || mayInflate() else { return nil }
         do throws(EnvelopeError) {
-            if let message = try inbox.next() { return message }
+            if let message = try inbox.next() {
+                if inbox.inflates { recharge() }
+                return message
+            }
             if state.isHalfClosed { try inbox.finish() }
         } catch {
             end(with: error.status, by: .protocolError(error.status))
@@ -108,8 +127,28 @@ package final class ServerCall {
         case .drop: return
         }
         guard let outbound else { return }
+        if mayCompress, compressesMessages, hint >= Gzip.leastByteCount {
+            return sendCompressed(on: outbound, write)
+        }
         session.append(to: outbound, reserving: hint + Envelope.prefixByteCount) { buffer in
             Envelope.write(into: &buffer, write)
+        }
+    }
+
+    private func sendCompressed(
+        on outbound: OutboundStream, _ write: (inout ByteBuffer) -> Void
+    ) {
+        var message = ByteBuffer()
+        write(&message)
+        let compressed =
+            message.readableBytes >= Gzip.leastByteCount ? Gzip.deflate(message) : nil
+        let bytes = compressed ?? message
+        session.append(
+            to: outbound, reserving: bytes.readableBytes + Envelope.prefixByteCount
+        ) { buffer in
+            Envelope.write(into: &buffer, isCompressed: compressed != nil) {
+                $0.writeImmutableBuffer(bytes)
+            }
         }
     }
 
@@ -140,8 +179,15 @@ package final class ServerCall {
     package func abort(_ status: RPCStatus) { end(with: status, by: .aborted) }
 
     private func submitHeaders() {
-        let type = head.contentType
-        outbound = session.respond(stream, Headers([(":status", "200"), ("content-type", type)]))
+        var headers = Headers([
+            (":status", "200"), ("content-type", head.contentType),
+            ("grpc-accept-encoding", RequestHead.acceptedEncodings),
+        ])
+        if compressesMessages, head.acceptsGzip {
+            mayCompress = true
+            headers.add("grpc-encoding", Gzip.name)
+        }
+        outbound = session.respond(stream, headers)
     }
 
     // For the connection.
@@ -204,10 +250,29 @@ package final class ServerCall {
 
     private func recharge() {
         let byteCount = max(0, inbox.completeByteCount - dischargedByteCount)
+        if inbox.inflates { rechargeInflated() }
         guard byteCount != chargedByteCount else { return }
         budget.charge(byteCount - chargedByteCount)
         connection?.heldByteCount += byteCount - chargedByteCount
         chargedByteCount = byteCount
+    }
+
+    private func rechargeInflated() {
+        let byteCount = max(0, inbox.uncreditedByteCount - dischargedByteCount)
+        budget.chargeInflated(byteCount - inflatedByteCount)
+        inflatedByteCount = byteCount
+    }
+
+    /// When the server has enough to do, the handler is called again a little later.
+    private func mayInflate() -> Bool {
+        if budget.mayInflate || !inbox.mayHoldMessages { return true }
+        guard !isWaitingToInflate else { return false }
+        isWaitingToInflate = true
+        eventLoop.assumeIsolated().scheduleTask(in: ServerConnection.recheckDelay) { [weak self] in
+            self?.isWaitingToInflate = false
+            self?.deliver()
+        }
+        return false
     }
 
     private func passCreditOn() {

@@ -45,7 +45,7 @@ package final class ServerConnection: SessionDelegate {
     private var isDraining = false
 
     /// How soon a connection looks again whether the shared budget has room.
-    private static let recheckDelay: TimeAmount = .milliseconds(10)
+    static let recheckDelay: TimeAmount = .milliseconds(10)
 
     /// A finished call whose last bytes the client does not take is reset after so many ticks.
     private static let maxFinishedTickCount = 3

@@ -96,11 +96,11 @@ struct RawPeerTests {
         let peer = try RawPeer(port: server.port)
         let unknown = try peer.open(RawPeer.headers("/test.Nothing/Each"))
         #expect(try peer.status(of: unknown).code == "12")
-        let gzip = try peer.open(RawPeer.headers(more: [("grpc-encoding", "gzip")]))
-        #expect(try peer.status(of: gzip).code == "12")
+        let snappy = try peer.open(RawPeer.headers(more: [("grpc-encoding", "snappy")]))
+        #expect(try peer.status(of: snappy).code == "12")
         let accepted = peer.events.contains {
-            if case .head(gzip, let headers, _) = $0 {
-                headers["grpc-accept-encoding"] == "identity"
+            if case .head(snappy, let headers, _) = $0 {
+                headers["grpc-accept-encoding"] == "identity,gzip"
             } else {
                 false
             }

@@ -1,0 +1,5 @@
+// zlib, for messages that are compressed with gzip.
+#ifndef CZLIB_SHIM_H
+#define CZLIB_SHIM_H
+#include <zlib.h>
+#endif
