@@ -65,6 +65,17 @@ package struct Headers: Sendable, Equatable {
         }
     }
 
+    /// Whether all names and values consist of the characters from space to tilde.
+    package var valuesArePrintable: Bool { bytes.allSatisfy { $0 >= 0x20 && $0 <= 0x7E } }
+
+    package func hasName(endingIn suffix: StaticString) -> Bool {
+        suffix.withUTF8Buffer { suffix in
+            fields.indices.contains {
+                bytes[nameRange($0)].suffix(suffix.count).elementsEqual(suffix)
+            }
+        }
+    }
+
     func nameRange(_ index: Int) -> Range<Int> {
         (index == 0 ? 0 : fields[index - 1].valueEnd)..<fields[index].nameEnd
     }

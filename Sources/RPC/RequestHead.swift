@@ -22,11 +22,13 @@ package struct RequestHead: Sendable {
 
     package func metadataValues(_ name: String) -> [String] { headers.values(name) }
 
-    /// The first value of a field whose name ends in `-bin`; nil also when it is not base64.
-    /// Values may be joined by commas.
-    package func binaryMetadata(_ name: String) -> [UInt8]? {
-        headers[name]?.split(separator: ",", omittingEmptySubsequences: false).first
-            .flatMap { Base64.decode($0) }
+    /// The first value of a field whose name ends in `-bin`.
+    package func binaryMetadata(_ name: String) -> [UInt8]? { binaryMetadataValues(name).first }
+
+    /// All values of a field whose name ends in `-bin`, whether each has its own field or they are
+    /// joined by commas.
+    package func binaryMetadataValues(_ name: String) -> [[UInt8]] {
+        headers.values(name).flatMap { Metadata.binaryValues($0) ?? [] }
     }
 
     /// The client takes messages that are compressed with gzip (gRPC "compression.md").
@@ -64,6 +66,9 @@ package struct RequestHead: Sendable {
                 RPCStatus(
                     .unimplemented, "the grpc-encoding \(encoding.prefix(64)) is not supported",
                     metadata: Headers([("grpc-accept-encoding", acceptedEncodings)])))
+        }
+        if let name = Metadata.firstMalformed(of: headers) {
+            return .refused(RPCStatus(.internal, "the metadata \(name.prefix(64)) is malformed"))
         }
         var timeout: TimeAmount?
         if let text = headers["grpc-timeout"] {

@@ -2,16 +2,20 @@
 // On which thread: plain functions, any thread.
 
 /// The coding of `grpc-message` (gRPC PROTOCOL-HTTP2, "Status-Message"): bytes of UTF-8 outside of
-/// space to tilde, and the percent sign, become `%XX`.
+/// space to tilde, and the percent sign, become `%XX`; so do spaces at both ends, which no field may
+/// have (RFC 9113 section 8.2.1).
 enum StatusMessage {
     private static let digits = Array("0123456789ABCDEF".utf8)
 
     static func encode(_ message: String) -> String {
-        if message.utf8.allSatisfy(isPlain) { return message }
+        let hasOuterSpace = message.utf8.first == 0x20 || message.utf8.last == 0x20
+        if !hasOuterSpace, message.utf8.allSatisfy(isPlain) { return message }
+        let last = message.utf8.count - 1
         var bytes: [UInt8] = []
         bytes.reserveCapacity(message.utf8.count * 3)
-        for byte in message.utf8 {
-            if isPlain(byte) {
+        for (index, byte) in message.utf8.enumerated() {
+            let isOuterSpace = byte == UInt8(ascii: " ") && (index == 0 || index == last)
+            if isPlain(byte), !isOuterSpace {
                 bytes.append(byte)
             } else {
                 bytes.append(UInt8(ascii: "%"))

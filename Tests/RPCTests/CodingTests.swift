@@ -35,6 +35,8 @@ struct CodingTests {
     @Test(arguments: [
         ("", ""), ("plain text ~", "plain text ~"), ("100 %", "100 %25"), ("a\nb\tc", "a%0Ab%09c"),
         ("\u{fc}", "%C3%BC"), ("\u{1F600}", "%F0%9F%98%80"), ("\u{7f}\u{0}", "%7F%00"),
+        (" a b ", "%20a b%20"), (" ", "%20"), ("  ", "%20%20"),
+        ("a\u{301} \u{301}", "a%CC%81 %CC%81"),
     ])
     func `A status message goes out and comes back`(message: String, text: String) {
         #expect(StatusMessage.encode(message) == text)
@@ -113,18 +115,34 @@ struct CodingTests {
     func `Binary metadata is read from its first value`() {
         let headers = Headers([
             (":method", "POST"), (":path", "/a/b"), ("content-type", "application/grpc"),
-            ("x-bin", "AQI,AwQ="), ("y-bin", "?"), ("z", "1"), ("z", "2"),
+            ("x-bin", "AQI,AwQ="), ("x-bin", "BQ"), ("z", "1"), ("z", "2"),
         ])
         guard case .accepted(let head) = RequestHead.read(headers) else {
             Issue.record("not accepted")
             return
         }
         #expect(head.binaryMetadata("x-bin") == [1, 2])
-        #expect(head.binaryMetadata("y-bin") == nil)
+        #expect(head.binaryMetadataValues("x-bin") == [[1, 2], [3, 4], [5]])
         #expect(head.binaryMetadata("none-bin") == nil)
         #expect(head.metadata("z") == "1")
         #expect(head.metadataValues("z") == ["1", "2"])
         #expect(head.timeout == nil)
+    }
+
+    @Test(arguments: [
+        ("x", "a\u{fc}"), ("x", "a\tb"), ("x", "\u{7f}"), ("x-bin", "A"), ("x-bin", "AAEC,?"),
+        ("x-bin", "A-_A"),
+    ])
+    func `Metadata that is none is found`(name: String, value: String) {
+        #expect(Metadata.firstMalformed(of: Headers([("a", "b"), (name, value)])) == name)
+    }
+
+    @Test(arguments: [
+        ("x", " !~"), ("x", ""), ("x-bin", ""), ("x-bin", "AA"), ("x-bin", "AA==,AAE, AAEC"),
+        ("x-bin-not", "?"), ("bin", "?"),
+    ])
+    func `Metadata that is allowed is let pass`(name: String, value: String) {
+        #expect(Metadata.firstMalformed(of: Headers([("a", "b"), (name, value)])) == nil)
     }
 
     @Test(arguments: [
