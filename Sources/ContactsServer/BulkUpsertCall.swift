@@ -228,21 +228,14 @@ final class BulkUpsertCall: CallHandler {
             contacts = request.contacts
             if messageCount > 1, request.hasOptions {
                 _ = try request.options()
-                return stop(
-                    RPCStatus(.invalidArgument, "options: they belong in the first message only"))
+                return stop(.lateOptions)
             }
             if let refusal = number(request, session) { return stop(refusal) }
         } catch {
             return stop(RPCStatus(error, message: "BulkUpsertRequest"))
         }
         guard contacts.count <= ServerLimits.contactsPerMessage else {
-            return stop(
-                RPCStatus(
-                    .invalidArgument,
-                    """
-                    contacts: the message has \(contacts.count); the limit is \
-                    \(ServerLimits.contactsPerMessage)
-                    """))
+            return stop(.tooManyContacts(contacts.count, in: "message"))
         }
         let next = session.take(contacts)
         caller.took(contacts.count)

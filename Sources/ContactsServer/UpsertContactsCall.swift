@@ -70,12 +70,7 @@ final class UpsertContactsCall: CallHandler {
             return RPCStatus(error, message: "UpsertContactsRequest")
         }
         guard contactCount <= ServerLimits.contactsPerMessage else {
-            return RPCStatus(
-                .invalidArgument,
-                """
-                contacts: the call has \(contactCount); the limit is \
-                \(ServerLimits.contactsPerMessage), use BulkUpsert for more
-                """)
+            return .tooManyContacts(contactCount, in: "call", ", use BulkUpsert for more")
         }
         return OptionRules.refusal(options)
     }
