@@ -135,12 +135,15 @@ buf-lint: $(VENV)/made
 	$(VENV)/bin/buf format --diff --exit-code proto
 	echo "the proto is right"
 
-proto: test-packages ## Generates the C of the messages from proto/
+proto: test-packages ## Generates the C of the messages and descriptors from proto/
 	@proto/generate-c.sh Sources/CContactsProto
+	proto/generate-descriptors.sh Sources/CDescriptors
 
 check-proto: test-packages ## Proves that the committed C is what proto/ generates
 	@proto/generate-c.sh .build/check-proto
 	diff -r .build/check-proto Sources/CContactsProto
+	proto/generate-descriptors.sh .build/check-descriptors
+	diff -r .build/check-descriptors Sources/CDescriptors
 	echo "the generated code is up to date"
 
 $(VENV)/made: Tests/Foreign/requirements.txt | test-packages

@@ -1,8 +1,8 @@
 // grpc.health.v1.Health: whether contacts can be committed (gRPC, "GRPC Health Checking Protocol").
 //
 // In: `HealthCheckRequest{string service = 1}`. Out: `HealthCheckResponse{ServingStatus status =
-// 1}`, once for Check, at each change for Watch. Both messages are a field each, written here by
-// hand. Event loop thread.
+// 1}`, once for Check, at each change for Watch; for List `HealthListResponse{map<string,
+// HealthCheckResponse> statuses = 1}` (gRFC A90). Event loop thread.
 //
 // While the database is away, uploads may use up the window that all calls of a connection share.
 // Then the request cannot come, and just then somebody asks: the answer is for the whole server.
@@ -14,6 +14,7 @@ internal import RPC
 final class HealthCall: CallHandler {
     enum Method {
         case check
+        case list
         case watch
     }
 
@@ -59,9 +60,9 @@ final class HealthCall: CallHandler {
     func messagesAvailable(_ call: ServerCall) {
         guard !isOver, !isAsked, let message = onlyMessage.take(from: call) else { return }
         call.returnCredit(message.creditByteCount)
-        guard let service = Self.service(message.bytes) else {
+        guard let service = try? Self.service(message.bytes) else {
             return call.finish(
-                RPCStatus(.invalidArgument, "the message is not a valid HealthCheckRequest"))
+                .malformed(method == .list ? "HealthListRequest" : "HealthCheckRequest"))
         }
         answer(call, about: service)
     }
@@ -74,7 +75,9 @@ final class HealthCall: CallHandler {
             tell(call, status)
             call.finish(.ok)
         case .check:
-            call.finish(RPCStatus(.notFound, "there is no such service"))
+            call.finish(.unknownService)
+        case .list:
+            list(call)
         case .watch where isKnown:
             watch(call)
         case .watch:
@@ -99,6 +102,18 @@ final class HealthCall: CallHandler {
         !isDraining && engine.canCommit ? .serving : .notServing
     }
 
+    private func list(_ call: ServerCall) {
+        var response = WireWriter()
+        for service in Self.services {
+            response.message(1) { entry in
+                entry.text(1, service)
+                entry.message(2) { $0.number(1, UInt64(status.rawValue)) }
+            }
+        }
+        call.send(maxByteCount: response.bytes.count) { $0.writeBytes(response.bytes) }
+        call.finish(.ok)
+    }
+
     private func watch(_ call: ServerCall) {
         guard !isOver else { return }
         if status != lastTold { tell(call, status) }
@@ -114,33 +129,12 @@ final class HealthCall: CallHandler {
     }
 
     /// The request's one field; other fields are skipped, as protobuf asks.
-    private static func service(_ bytes: ByteBuffer) -> String? {
-        var bytes = bytes
+    private static func service(_ bytes: ByteBuffer) throws(WireError) -> String {
         var service = ""
-        while bytes.readableBytes > 0 {
-            guard let tag = varint(&bytes) else { return nil }
-            switch tag & 7 {
-            case 0: guard varint(&bytes) != nil else { return nil }
-            case 1: guard bytes.readSlice(length: 8) != nil else { return nil }
-            case 2:
-                guard let length = varint(&bytes), length <= UInt64(bytes.readableBytes),
-                    let text = bytes.readString(length: Int(length))
-                else { return nil }
-                if tag >> 3 == 1 { service = text }
-            case 5: guard bytes.readSlice(length: 4) != nil else { return nil }
-            default: return nil
-            }
+        var reader = WireReader(bytes.readableBytesView)
+        while let field = try reader.next() {
+            if field.number == 1 { service = field.value.text }
         }
         return service
-    }
-
-    private static func varint(_ bytes: inout ByteBuffer) -> UInt64? {
-        var value: UInt64 = 0
-        for shift in stride(from: UInt64(0), to: 64, by: 7) {
-            guard let byte = bytes.readInteger(as: UInt8.self) else { return nil }
-            value |= UInt64(byte & 0x7F) << shift
-            if byte < 0x80 { return value }
-        }
-        return nil
     }
 }

@@ -6,7 +6,8 @@ internal import NIOCore
 internal import NIOPosix
 internal import RPC
 
-/// The methods of `contacts.v1.ContactService` and of `grpc.health.v1.Health`.
+/// The methods of `contacts.v1.ContactService`, of `grpc.health.v1.Health` and of
+/// `grpc.reflection.v1.ServerReflection`.
 struct Router: CallRouter {
     /// The methods of the service.
     private enum Method: String {
@@ -57,7 +58,11 @@ struct Router: CallRouter {
         switch head.path {
         // Probes have no key, and learn nothing but this.
         case "/grpc.health.v1.Health/Check": return health(.check, call)
+        case "/grpc.health.v1.Health/List": return health(.list, call)
         case "/grpc.health.v1.Health/Watch": return health(.watch, call)
+        case "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo":
+            return ReflectionCall()
         default: break
         }
         guard head.path.hasPrefix(Self.service),

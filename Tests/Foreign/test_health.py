@@ -107,3 +107,10 @@ def test_health_is_told_on_a_connection_whose_uploads_are_held_back():
             call.finish().check_ok(50_000)
     finally:
         server.close()
+
+
+def test_list_tells_of_each_service(server):
+    statuses = lambda: stub_of(server).List(health_pb2.HealthListRequest(), timeout=10).statuses
+    harness.wait_until(lambda: statuses()[""].status == SERVING, 10, "SERVING")
+    assert {name: entry.status for name, entry in statuses().items()} == {
+        "": SERVING, "contacts.v1.ContactService": SERVING}
