@@ -111,6 +111,8 @@ struct Router: CallRouter {
         }
     }
 
+    func isKnown(_ path: String) -> Bool { DescriptorSet.served.paths.contains(path) }
+
     private func health(_ method: HealthCall.Method, _ call: ServerCall) -> HealthCall {
         let handler = HealthCall(method, engine: engine)
         handler.wait(for: call)

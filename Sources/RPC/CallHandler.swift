@@ -37,4 +37,11 @@ package protocol CallRouter: Sendable {
     /// Called on the loop when the request's headers came. nil: the call is answered UNIMPLEMENTED,
     /// unless the router has finished it with another status.
     func handler(for head: RequestHead, call: ServerCall) -> (any CallHandler)?
+    /// Whether an RPC is at the path. Asked when a request is not gRPC.
+    func isKnown(_ path: String) -> Bool
+}
+
+extension CallRouter {
+    /// A router that does not tell is taken to have an RPC everywhere.
+    package func isKnown(_ path: String) -> Bool { true }
 }

@@ -43,8 +43,8 @@ package struct RequestHead: Sendable {
 
     enum OnHeaders {
         case accepted(RequestHead)
-        /// Not gRPC: an HTTP status, no body.
-        case refusedByHTTP(status: String)
+        /// Not gRPC.
+        case refusedByHTTP(HTTPAnswer)
         case refused(RPCStatus)
     }
 
@@ -56,9 +56,9 @@ package struct RequestHead: Sendable {
         if headers.isTruncated {
             return .refused(RPCStatus(.resourceExhausted, "the request's headers are too large"))
         }
-        guard headers[":method"] == "POST" else { return .refusedByHTTP(status: "405") }
+        guard headers[":method"] == "POST" else { return .refusedByHTTP(.methodNotAllowed) }
         guard let contentType = headers["content-type"], isGRPC(contentType) else {
-            return .refusedByHTTP(status: "415")
+            return .refusedByHTTP(.unsupportedMediaType)
         }
         let encoding = headers["grpc-encoding"] ?? "identity"
         guard encoding == "identity" || encoding == Gzip.name else {

@@ -151,8 +151,10 @@ package final class ServerConnection: SessionDelegate {
     private func begin(_ stream: StreamID, _ headers: Headers) {
         guard let session else { return }
         switch RequestHead.read(headers) {
-        case .refusedByHTTP(let status):
-            session.respondAndEnd(stream, Headers([(":status", status)]))
+        case .refusedByHTTP(let answer):
+            let isKnown = headers[":path"].map(router.isKnown) ?? false
+            (isKnown ? answer : .notFound).send(
+                on: stream, of: session, withText: headers[":method"] != "HEAD")
         case .refused(let status):
             var trailers = Headers([(":status", "200"), ("content-type", "application/grpc")])
             status.add(to: &trailers)
