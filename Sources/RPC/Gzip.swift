@@ -20,6 +20,10 @@ enum Gzip {
     /// zlib's default: 256 KiB while a message is compressed.
     private static let memoryLevel: CInt = 8
 
+    /// A message may have so many members. Compressors write one; 4 MiB of empty ones would keep the
+    /// loop busy for a second.
+    static let mostMembers = 100
+
     /// The least by which the output grows.
     private static let leastStepByteCount = 1024
 
@@ -51,13 +55,17 @@ enum Gzip {
         var output = ByteBuffer()
         // Text such as contacts becomes a quarter.
         var step = Int(stream.pointee.avail_in) * 4
+        var memberCount = 1
         while true {
             // A byte more than the limit, so that a message of just the limit comes to its end.
             let room = min(max(step, leastStepByteCount), limit + 1 - output.readableBytes)
             step = output.readableBytes + room
             switch write(into: &output, room, stream, { CZlib.inflate($0, Z_NO_FLUSH) }) {
             case Z_OK: break
-            case Z_STREAM_END where stream.pointee.avail_in > 0: inflateReset(stream)
+            case Z_STREAM_END where stream.pointee.avail_in > 0:
+                memberCount += 1
+                guard memberCount <= mostMembers else { throw .corrupt }
+                inflateReset(stream)
             case Z_STREAM_END:
                 if output.readableBytes > limit { throw .inflatesTooLong(limit: limit) }
                 return output

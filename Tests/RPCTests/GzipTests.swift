@@ -68,6 +68,13 @@ struct GzipTests {
     }
 
     @Test
+    func `Members are counted`() throws {
+        let most = Array(repeatElement(Self.hello, count: Gzip.mostMembers).joined())
+        #expect(try inflate(most, limit: 17 * Gzip.mostMembers).count == 17 * Gzip.mostMembers)
+        #expect(throws: EnvelopeError.corrupt) { try inflate(most + Self.nothing, limit: 1 << 20) }
+    }
+
+    @Test
     func `The limit holds over all members together`() throws {
         #expect(try inflate(Self.hello + Self.hello, limit: 34).count == 34)
         #expect(throws: EnvelopeError.inflatesTooLong(limit: 33)) {
