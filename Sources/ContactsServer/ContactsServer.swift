@@ -31,7 +31,8 @@ package final class ContactsServer: Sendable {
     /// - Parameter keys: What callers may present; `nil`: no keys are known, nor demanded.
     /// - Throws: `IOError` when the address cannot be bound.
     package init(
-        host: String, port: Int, engine: IngestEngine, keys: KeyTable? = nil, logger: Logger
+        host: String, port: Int, engine: IngestEngine, keys: KeyTable? = nil,
+        life: ConnectionLife = ConnectionLife(), logger: Logger
     ) throws {
         group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
         let channels = OpenChannels()
@@ -42,6 +43,7 @@ package final class ContactsServer: Sendable {
             unanswered: unanswered)
         var options = ServerOptions(budget: budget)
         options.maxMessageByteCount = ServerLimits.messageBytes
+        options.age = life.limits
         let serverOptions = options
         do {
             listener = try ServerBootstrap(group: group)

@@ -4,6 +4,12 @@
 
 package import NIOCore
 
+/// Fired into a connection's pipeline: the peer shall make a new one, and this one ends with its last
+/// stream. Unlike `ChannelShouldQuiesceEvent` it is nothing that streams should hurry for.
+package struct ConnectionShouldRetireEvent: Sendable {
+    package init() {}
+}
+
 /// One HTTP/2 connection on a channel. Add it last; it owns the session and keeps the delegate.
 package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandler {
     package typealias InboundIn = ByteBuffer
@@ -19,6 +25,7 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
     private var context: ChannelHandlerContext?
     private var state = State.idle
     private var drain = Drain.none
+    private var delegateKnowsOfDrain = false
     private var isPumping = false
     private var silentTickCount = 0
     private var ticker: Scheduled<Void>?
@@ -154,6 +161,8 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
     package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if event is ChannelShouldQuiesceEvent {
             startDrain()
+        } else if event is ConnectionShouldRetireEvent {
+            retire()
         } else {
             context.fireUserInboundEventTriggered(event)
         }
@@ -162,6 +171,14 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
     /// Open streams go on to their end, then the connection closes. The peer is told twice: first
     /// that it should stop, then, when requests under way have come in, which was the last one.
     package func startDrain() {
+        guard state == .open, !delegateKnowsOfDrain else { return }
+        delegateKnowsOfDrain = true
+        retire()
+        delegate.drainStarted()
+    }
+
+    /// The same, of which calls need not know.
+    private func retire() {
         guard state == .open, drain == .none, let context else { return }
         drain = .noticeSent
         session.announceGoAway()
@@ -169,7 +186,6 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
         context.eventLoop.assumeIsolated().scheduleTask(in: ConnectionLimits.drainNotice) {
             [weak self] in self?.sendGoAway()
         }
-        delegate.drainStarted()
     }
 
     private func sendGoAway() {

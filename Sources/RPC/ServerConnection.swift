@@ -10,6 +10,7 @@ package struct ServerOptions: Sendable {
     package var limits = ConnectionLimits()
     /// 4 MiB, as every gRPC library has it.
     package var maxMessageByteCount = 4 * 1024 * 1024
+    package var age = ConnectionAgeLimits()
     package var budget: ReceiveBudget
     package var counters = ServerCounters()
 
@@ -43,6 +44,9 @@ package final class ServerConnection: SessionDelegate {
     }
     private var isRecheckScheduled = false
     private var isDraining = false
+    private var age: ConnectionAge
+    private var ageLook: Scheduled<Void>?
+    private var channel: (any Channel)?
 
     /// How soon a connection looks again whether the shared budget has room.
     static let recheckDelay: TimeAmount = .milliseconds(10)
@@ -56,6 +60,8 @@ package final class ServerConnection: SessionDelegate {
         self.router = router
         self.options = options
         self.eventLoop = eventLoop
+        age = ConnectionAge(
+            options.age, openedAt: .now(), chance: .random(in: -1...1))
     }
 
     /// Serves a channel that was just accepted. Call it in the child channel's initializer; to
@@ -75,6 +81,8 @@ package final class ServerConnection: SessionDelegate {
         self.session = session
         peerAddress = channel.remoteAddress?.description ?? "unknown"
         options.counters.connectionsChanged(by: 1)
+        self.channel = channel
+        scheduleAgeLook()
     }
 
     package func receive(_ events: [Event], from input: ByteBuffer) {
@@ -124,6 +132,8 @@ package final class ServerConnection: SessionDelegate {
         options.counters.callsChanged(by: -open.count)
         options.counters.connectionsChanged(by: -1)
         session = nil
+        ageLook?.cancel()
+        channel = nil
     }
 
     // Calls.
@@ -162,6 +172,7 @@ package final class ServerConnection: SessionDelegate {
         case .accepted(let head):
             let call = ServerCall(head: head, stream: stream, session: session, connection: self)
             calls[stream] = call
+            age.callsChanged(openCount: calls.count, now: .now())
             options.counters.callsChanged(by: 1)
             guard let handler = router.handler(for: head, call: call) else {
                 call.finish(RPCStatus(.unimplemented, "unknown method \(head.path)"))
@@ -174,8 +185,21 @@ package final class ServerConnection: SessionDelegate {
 
     private func close(_ stream: StreamID, by cause: CallEnd) {
         guard let call = calls.removeValue(forKey: stream) else { return }
+        age.callsChanged(openCount: calls.count, now: .now())
         options.counters.callsChanged(by: -1)
         call.streamClosed(by: cause)
+    }
+
+    private func scheduleAgeLook() {
+        guard let look = age.nextLook(now: .now()) else { return }
+        ageLook = eventLoop.assumeIsolated().scheduleTask(deadline: look) { [weak self] in
+            guard let self else { return }
+            if self.age.isOver(now: .now()) {
+                self.channel?.pipeline.fireUserInboundEventTriggered(ConnectionShouldRetireEvent())
+            } else {
+                self.scheduleAgeLook()
+            }
+        }
     }
 
     // The connection's credit.

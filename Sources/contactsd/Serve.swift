@@ -42,6 +42,8 @@ struct Serve: ParsableCommand {
 
     @OptionGroup var database: DatabaseOptions
 
+    @OptionGroup(title: "Connections") var connectionLife: ConnectionLifeOptions
+
     func run() throws {
         // A peer that closes its socket is an error to be handled, not a signal to die of.
         signal(SIGPIPE, SIG_IGN)
@@ -54,6 +56,7 @@ struct Serve: ParsableCommand {
         }
         let askedLaneCount = try self.askedLaneCount()
         let demand = try access.demand(listeningOn: host)
+        let life = try connectionLife.life()
         let opened = try database.open(logger)
         let signals = StopSignals()
         do {
@@ -68,7 +71,7 @@ struct Serve: ParsableCommand {
             defer { keys.stop() }
             let server = try listening(on: host, port) {
                 try ContactsServer(
-                    host: host, port: port, engine: engine, keys: keys, logger: logger)
+                    host: host, port: port, engine: engine, keys: keys, life: life, logger: logger)
             }
             let adminServer = try adminAddress.map { host, port in
                 try listening(on: host, port) {
