@@ -90,6 +90,8 @@ final class UpsertContactsCall: CallHandler {
         context.advanceClock()
         session.take(request.contacts)
         caller.took(request.contacts.count)
+        // Its credit is all that is needed of it from here on.
+        self.message?.bytes.clear(minimumCapacity: 0)
         call.discharge(message.creditByteCount)
         session.handOver(isLast: true)
         answer(call)
