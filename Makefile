@@ -78,6 +78,7 @@ test-swift: packages
 
 test-foreign: packages test-packages $(VENV)/made
 	@swift build --product contactsd
+	swift build --product interopserver
 	CONTACTSD="$$(swift build --show-bin-path)/contactsd" \
 		$(VENV)/bin/python -m pytest -q Tests/Foreign
 

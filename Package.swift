@@ -143,6 +143,15 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             path: "Tests/Bench", exclude: ["throughput.svg"], swiftSettings: settings),
+        // The server of gRPC's interop suite on RPC: `make interop`.
+        .executableTarget(
+            name: "interopserver",
+            dependencies: [
+                "HTTP2", "RPC",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            path: "Tests/Interop/Server", swiftSettings: settings),
         // What the tests share: private databases, seeded random, bytes cut at every place.
         .target(
             name: "TestSupport", dependencies: ["Postgres"], path: "Tests/TestSupport",

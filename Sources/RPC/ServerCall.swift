@@ -2,7 +2,7 @@
 // handler's messages and status, as response headers, body and trailers.
 // On which thread: the connection's event loop.
 
-import HTTP2
+package import HTTP2
 package import NIOCore
 
 /// One call on the server. Bound to its event loop; everything here is called on it.
@@ -111,9 +111,10 @@ package final class ServerCall {
         recharge()
     }
 
-    /// Sends the response's headers at once; else they go with the first message.
-    package func sendHeaders() {
-        if state.send() == .sendHeadersFirst { submitHeaders() }
+    /// Sends the response's headers at once; else they go with the first message. Names are lower
+    /// case; values of those ending in `-bin` are base64.
+    package func sendHeaders(_ metadata: Headers = Headers()) {
+        if state.send() == .sendHeadersFirst { submitHeaders(metadata) }
     }
 
     /// Sends one message. `write` appends it to the stream's buffer, behind its prefix; it is not
@@ -178,7 +179,7 @@ package final class ServerCall {
     /// Ends the call from outside of its handler, which is told.
     package func abort(_ status: RPCStatus) { end(with: status, by: .aborted) }
 
-    private func submitHeaders() {
+    private func submitHeaders(_ metadata: Headers = Headers()) {
         var headers = Headers([
             (":status", "200"), ("content-type", head.contentType),
             ("grpc-accept-encoding", RequestHead.acceptedEncodings),
@@ -187,6 +188,7 @@ package final class ServerCall {
             mayCompress = true
             headers.add("grpc-encoding", Gzip.name)
         }
+        for field in metadata.pairs { headers.add(field.name, field.value) }
         outbound = session.respond(stream, headers)
     }
 
