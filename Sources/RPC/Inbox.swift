@@ -8,10 +8,13 @@ package import NIOCore
 package struct ReceivedMessage {
     package var bytes: ByteBuffer
     package var creditByteCount: Int
+    /// It came compressed.
+    package var wasCompressed: Bool
 
-    package init(bytes: ByteBuffer, creditByteCount: Int) {
+    package init(bytes: ByteBuffer, creditByteCount: Int, wasCompressed: Bool = false) {
         self.bytes = bytes
         self.creditByteCount = creditByteCount
+        self.wasCompressed = wasCompressed
     }
 }
 
@@ -57,7 +60,8 @@ struct Inbox {
         if reader.wasCompressed { bytes = try Gzip.inflate(bytes, limit: maxMessageByteCount) }
         let credit = bytes.readableBytes + Envelope.prefixByteCount
         uncreditedByteCount += credit
-        return ReceivedMessage(bytes: bytes, creditByteCount: credit)
+        return ReceivedMessage(
+            bytes: bytes, creditByteCount: credit, wasCompressed: reader.wasCompressed)
     }
 
     func finish() throws(EnvelopeError) { try reader.finish() }

@@ -198,3 +198,87 @@ def test_intervals_are_kept(test_service):
     responses = test_service.StreamingOutputCall(request, timeout=2)
     next(responses)
     assert failure(lambda: next(responses))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_client_compressed_unary(test_service):
+    """The probe, which lies about itself, then a compressed request and a plain one."""
+    expecting = large_request(expect_compressed=pb.BoolValue(value=True))
+    code, _ = failure(lambda: test_service.UnaryCall(expecting, timeout=20))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert_large(test_service.UnaryCall(
+        expecting, compression=grpc.Compression.Gzip, timeout=20))
+    assert_large(test_service.UnaryCall(
+        large_request(expect_compressed=pb.BoolValue(value=False)), timeout=20))
+
+
+def input_request(size, is_compressed, compresses):
+    message = pb.StreamingInputCallRequest(
+        payload=payload(size), expect_compressed=pb.BoolValue(value=is_compressed)
+    ).SerializeToString()
+    return wire.envelope(gzip.compress(message), compressed=1) if compresses else (
+        wire.envelope(message))
+
+
+def test_client_compressed_streaming(interop):
+    """grpcio compresses all messages of a call or none, so this is sent by hand."""
+    gzipped = [("grpc-encoding", "gzip")]
+    with wire.Connection(interop) as connection:
+        probe = connection.call(
+            None, input_request(27182, True, False), path=SERVICE + "StreamingInputCall",
+            headers=gzipped)
+        assert probe.status == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+        answer = connection.call(
+            None, input_request(27182, True, True) + input_request(45904, False, False),
+            path=SERVICE + "StreamingInputCall", headers=gzipped)
+        assert answer.status == 0
+        response, = answer.messages(pb.StreamingInputCallResponse)
+        assert response.aggregated_payload_size == 73086
+
+
+def flags_and_messages(answer, kind):
+    """Each message's flag of compression, and the message; grpcio shows no flag."""
+    found, rest = [], bytes(answer.body)
+    while rest:
+        flag, length = rest[0], int.from_bytes(rest[1:5], "big")
+        body = rest[5:5 + length]
+        found.append((flag, kind.FromString(gzip.decompress(body) if flag else body)))
+        rest = rest[5 + length:]
+    return found
+
+
+ACCEPTS = [("grpc-accept-encoding", "identity,deflate,gzip")]
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_server_compressed_unary(interop, test_service, compressed):
+    request = large_request(response_compressed=pb.BoolValue(value=compressed))
+    assert_large(test_service.UnaryCall(request, timeout=20))
+    with wire.Connection(interop) as connection:
+        answer = connection.call(
+            None, wire.envelope(request), path=SERVICE + "UnaryCall", headers=ACCEPTS)
+        (flag, response), = flags_and_messages(answer, pb.SimpleResponse)
+        assert flag == compressed
+        assert_large(response)
+        assert answer.headers.get("grpc-encoding") == ("gzip" if compressed else None)
+
+
+def test_server_compressed_streaming(interop, test_service):
+    request = pb.StreamingOutputCallRequest(response_parameters=[
+        pb.ResponseParameters(size=31415, compressed=pb.BoolValue(value=True)),
+        pb.ResponseParameters(size=92653, compressed=pb.BoolValue(value=False))])
+    responses = test_service.StreamingOutputCall(request, timeout=20)
+    assert [len(response.payload.body) for response in responses] == [31415, 92653]
+    with wire.Connection(interop) as connection:
+        answer = connection.call(
+            None, wire.envelope(request), path=SERVICE + "StreamingOutputCall", headers=ACCEPTS)
+        assert [(flag, len(response.payload.body)) for flag, response in flags_and_messages(
+            answer, pb.StreamingOutputCallResponse)] == [(1, 31415), (0, 92653)]
+
+
+def test_whoever_accepts_no_gzip_gets_none(interop):
+    request = large_request(response_compressed=pb.BoolValue(value=True))
+    with wire.Connection(interop) as connection:
+        answer = connection.call(None, wire.envelope(request), path=SERVICE + "UnaryCall")
+        (flag, response), = flags_and_messages(answer, pb.SimpleResponse)
+        assert flag == 0
+        assert_large(response)

@@ -81,6 +81,11 @@ final class TestCall: CallHandler {
         case .input: request = try .input(message.bytes)
         case .output, .fullDuplex, .halfDuplex: request = try .output(message.bytes)
         }
+        if let expected = request.expectsCompressed, expected != message.wasCompressed {
+            let found = message.wasCompressed ? "is" : "is not"
+            return steps.append(
+                .finish(RPCStatus(.invalidArgument, "the message \(found) compressed")))
+        }
         payloadByteCount += request.payloadByteCount
         if let status = request.status { return steps.append(.finish(status.status)) }
         for response in request.responses { steps.append(.send(response)) }
@@ -93,7 +98,7 @@ final class TestCall: CallHandler {
             if requestCount != 1 {
                 steps = [.finish(RPCStatus(.internal, "\(requestCount) messages instead of one"))]
             }
-        case .input: steps = [.send(ResponseParameters())]
+        case .input: steps.append(.send(ResponseParameters()))
         case .fullDuplex, .halfDuplex: break
         }
         steps.append(.finish(.ok))
@@ -123,14 +128,15 @@ final class TestCall: CallHandler {
             guard let self, let call else { return }
             self.isPausing = false
             guard !self.steps.isEmpty else { return }
-            self.steps = self.steps.dropFirst()
             self.send(response, call)
+            self.steps = self.steps.dropFirst()
             self.goOn(call)
         }
     }
 
     private func send(_ response: ResponseParameters, _ call: ServerCall) {
         sendHeaders(call)
+        call.compressesMessages = response.isCompressed
         call.send(maxByteCount: response.size + 16) { buffer in
             switch method {
             case .empty: break
@@ -144,6 +150,10 @@ final class TestCall: CallHandler {
     private func sendHeaders(_ call: ServerCall) {
         guard !hasSentHeaders else { return }
         hasSentHeaders = true
+        // The headers tell whether any message may be compressed.
+        call.compressesMessages = steps.contains { step in
+            if case .send(let response) = step { response.isCompressed } else { false }
+        }
         let name = "x-grpc-test-echo-initial"
         call.sendHeaders(Headers(call.head.metadataValues(name).map { (name, $0) }))
     }
