@@ -4,8 +4,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run stop test test-swift test-foreign model rig faults fairness bench bench-full check format \
-	lint proto check-proto buf-lint packages test-packages clean
+.PHONY: help run stop test test-swift test-foreign interop model rig faults fairness bench \
+	bench-full check format lint proto check-proto buf-lint packages test-packages \
+	interop-packages clean
 
 # What is built against and run with, and what only the tests and checks need.
 PACKAGES := libnghttp2-dev libprotobuf-c-dev libpq-dev zlib1g-dev pkg-config postgresql-15
@@ -81,6 +82,20 @@ test-foreign: packages test-packages $(VENV)/made
 	swift build --product interopserver
 	CONTACTSD="$$(swift build --show-bin-path)/contactsd" \
 		$(VENV)/bin/python -m pytest -q Tests/Foreign
+
+# gRPC's own interop clients are built from Debian's source packages, which takes minutes, once.
+INTEROP := .build/interop
+INTEROP_PACKAGES := dpkg-dev g++ libgrpc++-dev libprotobuf-dev libabsl-dev protobuf-compiler \
+	protobuf-compiler-grpc golang-go golang-google-grpc-dev golang-google-protobuf-dev \
+	golang-github-golang-protobuf-1-5-dev
+interop: packages test-packages interop-packages $(VENV)/made ## Runs gRPC's interop cases with foreign clients
+	@swift build --product interopserver
+	Tests/Interop/peers.sh $(INTEROP)
+	$(VENV)/bin/python Tests/Interop/matrix.py "$$(swift build --show-bin-path)/interopserver" \
+		$(INTEROP) $(VENV)
+
+interop-packages:
+	@$(call install,$(INTEROP_PACKAGES))
 
 # A seed that fails prints itself; MODEL_SEED=n in the environment repeats it.
 SECONDS ?= 600
