@@ -6,11 +6,12 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run stop test test-swift test-foreign interop model rig faults fairness bench \
 	bench-full check format lint proto check-proto buf-lint packages test-packages \
-	interop-packages clean
+	interop-packages clean fuzz test-asan test-tsan
 
 # What is built against and run with, and what only the tests and checks need.
 PACKAGES := libnghttp2-dev libprotobuf-c-dev libpq-dev zlib1g-dev pkg-config postgresql-15
 TEST_PACKAGES := protobuf-compiler protobuf-c-compiler nghttp2-client curl python3-venv
+FUZZ_PACKAGES := protobuf-compiler libprotobuf-dev
 
 LISTEN ?= 127.0.0.1:50051
 SAMPLE ?= 100000
@@ -97,6 +98,34 @@ interop: packages test-packages interop-packages $(VENV)/made ## Runs gRPC's int
 interop-packages:
 	@$(call install,$(INTEROP_PACKAGES))
 
+# libFuzzer on each target in turn, from the corpus in the tree. What is found stays in
+# .build-fuzz/found; `.build-fuzz/fuzz TARGET FILE` repeats it. SECONDS=0 only replays the corpus.
+FUZZ_TARGETS := http2 envelope request csv ndjson
+TARGET ?= $(FUZZ_TARGETS)
+FUZZ_SECONDS = $(if $(filter file,$(origin SECONDS)),60,$(SECONDS))
+# Swift's own report of a crash would come between the crash and libFuzzer's.
+fuzz: export SWIFT_BACKTRACE := enable=no
+fuzz: packages fuzz-packages ## Fuzzes for SECONDS=60 each TARGET='http2 envelope request csv ndjson'
+	@export CONTACTS_FUZZ=1
+	# lld, since gold fails on what the sanitizer adds to the debug information.
+	build=(swift build -c release --product fuzz --scratch-path .build-fuzz --sanitize=address
+		-Xswiftc -sanitize=fuzzer -Xswiftc -enable-testing -Xswiftc -use-ld=lld
+		-Xcc -fsanitize=fuzzer-no-link)
+	"$${build[@]}"
+	ln -sf "$$("$${build[@]}" --show-bin-path)/fuzz" .build-fuzz/fuzz
+	protoc --include_imports --descriptor_set_out=.build-fuzz/contacts.protoset \
+		-Iproto contacts/v1/contacts.proto
+	for target in $(TARGET); do
+		Tests/Fuzz/run.sh "$$target" $(FUZZ_SECONDS)
+	done
+
+# Both suites with a sanitizer; a report fails the run. Everything is built anew, in its own folder.
+test-asan: packages test-packages $(VENV)/made ## Runs every test with the address sanitizer
+	@Tests/Sanitizers/run.sh address
+
+test-tsan: packages test-packages $(VENV)/made ## Runs every test with the thread sanitizer
+	@Tests/Sanitizers/run.sh thread
+
 # A seed that fails prints itself; MODEL_SEED=n in the environment repeats it.
 SECONDS ?= 600
 model: packages test-packages $(VENV)/made ## Compares random imports with the model for SECONDS=600
@@ -170,11 +199,14 @@ $(VENV)/made: Tests/Foreign/requirements.txt | test-packages
 packages:
 	@$(call install,$(PACKAGES))
 
+fuzz-packages:
+	@$(call install,$(FUZZ_PACKAGES))
+
 test-packages:
 	@$(call install,$(TEST_PACKAGES))
 
 clean: stop ## Removes what was built; the data in .data stays
-	@rm -rf .build $(RUN)
+	@rm -rf .build .build-fuzz .build-asan .build-tsan $(RUN)
 
 # Installs what is missing of a list of Debian packages.
 define install

@@ -217,3 +217,22 @@ let package = Package(
     ],
     swiftLanguageModes: [.v6]
 )
+
+// What only `make fuzz` builds, with its own flags.
+if Context.environment["CONTACTS_FUZZ"] != nil {
+    package.targets += [
+        .systemLibrary(name: "CFuzzer", path: "Tests/Fuzz/CFuzzer"),
+        .target(
+            name: "Independent", path: "Tests/Fuzz/Independent",
+            linkerSettings: [.linkedLibrary("protobuf")]),
+        .executableTarget(
+            name: "fuzz",
+            dependencies: [
+                "CFuzzer", "Independent", "Contacts", "ContactsClient", "ContactsTool", "HTTP2",
+                "RPC",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+            ],
+            path: "Tests/Fuzz/Targets", swiftSettings: settings),
+    ]
+}
