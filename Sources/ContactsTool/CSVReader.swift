@@ -212,13 +212,18 @@ package struct CSVReader: Sendable {
     private mutating func takeUnclosed(
         _ scanner: inout CSVScanner, _ columns: Int
     ) -> CSVRecord {
+        // Not farther than the limit, or it would depend on how much was read so far.
+        let limit = recordStart + recordLimit
+        let end = min(buffer.count, limit)
         position = recordStart
-        while position < buffer.count, !isLineEnd(buffer[position]) { position += 1 }
-        guard position < buffer.count else { return takeTooLong(&scanner, columns) }
-        let isPair =
-            buffer[position] == ASCII.carriageReturn && position + 1 < buffer.count
-            && buffer[position + 1] == ASCII.lineFeed
-        position += isPair ? 2 : 1
+        while position < end, !isLineEnd(buffer[position]) { position += 1 }
+        guard position < end else { return takeTooLong(&scanner, columns) }
+        if buffer[position] == ASCII.carriageReturn {
+            // What follows tells whether this is the whole line end.
+            guard position + 1 < limit else { return takeTooLong(&scanner, columns) }
+            if position + 1 < end, buffer[position + 1] == ASCII.lineFeed { position += 1 }
+        }
+        position += 1
         return take(
             &scanner, columns, fault: unclosed(scanner), nextLine: scanner.recordLine + 1)
     }

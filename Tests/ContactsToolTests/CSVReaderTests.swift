@@ -98,6 +98,20 @@ import Testing
         #expect(rows.map(\.line) == [2, 3, 4, 5, 6])
     }
 
+    /// The search for the end of the line stops at the limit, however much has been read.
+    @Test(arguments: [
+        ("a,b\n\"0123456789\n3,4\n", "UNCLOSED_QUOTE"),
+        ("a,b\n\"01234567890\n3,4\n", "RECORD_TOO_LONG"),
+        ("a,b\n\"012345678\r\n3,4\n", "UNCLOSED_QUOTE"),
+        ("a,b\n\"0123456789\r\n3,4\n", "RECORD_TOO_LONG"),
+    ])
+    func anOpenQuoteInALineAtTheLimit(_ file: String, _ reason: String) throws {
+        let rows = try Self.rows(file, limit: 12)
+        #expect(rows.map(\.reason) == [reason, nil])
+        #expect(rows.map(\.line) == [2, 3])
+        #expect(rows[0].bytes.utf8.count <= 12)
+    }
+
     @Test func anOverlongLineIsCut() throws {
         let rows = try Self.rows("a,b\n1,2345678901234567890\n3,4\n", limit: 12)
         #expect(rows.map(\.reason) == ["RECORD_TOO_LONG", nil])
