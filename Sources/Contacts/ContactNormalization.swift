@@ -26,7 +26,7 @@ extension ContactRules {
         return texts(contact, into: &output)
             ?? identifiers(contact, into: &output).map { fieldTextFault(pointer) ?? $0 }
             ?? names(contact, into: &output)
-            ?? fields(pointer, into: &output)
+            ?? fields(pointer, into: &output).map { fieldTextFault(pointer) ?? $0 }
             ?? lists(pointer, into: &output)
     }
 
@@ -155,7 +155,7 @@ extension ContactRules {
     }
 
     /// Custom fields come after identifiers, but not whether their texts are texts. Asked for only
-    /// when an identifier is at fault.
+    /// when something behind the texts is at fault.
     private func fieldTextFault(
         _ contact: UnsafeMutablePointer<Contacts__V1__Contact>
     ) -> ContactError? {
