@@ -8,8 +8,9 @@ corpus=Tests/Fuzz/Corpus/$target
 grown=.build-fuzz/corpus/$target
 found=.build-fuzz/found
 mkdir -p "$grown" "$found"
-# A connection's input costs at most this many bytes; longer ones repeat themselves.
-limits=(-max_len=4096 -timeout=20 -rss_limit_mb=2048 "-artifact_prefix=$found/$target-")
+# Enough for every state of the machines under test, limits are small in here; longer inputs only
+# make the fuzzer slower.
+limits=(-max_len=1536 -timeout=20 -rss_limit_mb=2048 "-artifact_prefix=$found/$target-")
 log=.build-fuzz/$target.log
 if [ "$seconds" = 0 ]; then
     # -runs=0 ends when all of the corpus was executed.

@@ -28,8 +28,9 @@ flags=(--sanitize="$kind" --scratch-path "$build")
 status=0
 if [[ " ${SUITES:-swift foreign} " == *" swift "* ]]; then
     swift build --build-tests "${flags[@]}"
-    # There is no XCTest among the tests, and its runner leaks.
-    run=(swift test --skip-build --disable-xctest "${flags[@]}")
+    # There is no XCTest among the tests, and its runner leaks. One test at a time: in debug builds
+    # with a sanitizer those that only compute would keep the others from what they wait for.
+    run=(swift test --skip-build --disable-xctest --no-parallel "${flags[@]}")
     # Apart, since libpq blocks the few threads on which others would wait for their turn.
     blocking='^(IngestTests|PostgresTests)[.]'
     "${run[@]}" --skip "$blocking" || status=1

@@ -46,7 +46,7 @@ func demand(_ isKept: Bool, _ promise: @autoclosure () -> String) {
     preconditionFailure("a promise is broken")
 }
 
-/// Ways to cut an input into chunks: whole, byte by byte, and at random. The places come out of the
+/// Ways to cut an input into chunks: whole, into bytes or small pieces, and at random. The places come out of the
 /// input itself, so that a finding can be repeated and the corpus holds nothing but plain inputs.
 struct Cuts {
     private var state: UInt64
@@ -64,8 +64,17 @@ struct Cuts {
     }
 
     mutating func all(of bytes: [UInt8]) -> [[ArraySlice<UInt8>]] {
-        [[bytes[...]], bytes.indices.map { bytes[$0...$0] }, random(bytes), random(bytes)]
+        [[bytes[...]], pieces(bytes), random(bytes), random(bytes)]
     }
+
+    /// Byte by byte, unless that would be all that the fuzzer does.
+    private func pieces(_ bytes: [UInt8]) -> [ArraySlice<UInt8>] {
+        let size = 1 + bytes.count / Self.pieceCount
+        return stride(from: 0, to: bytes.count, by: size)
+            .map { bytes[$0..<min($0 + size, bytes.count)] }
+    }
+
+    private static let pieceCount = 256
 
     mutating func random(_ bytes: [UInt8]) -> [ArraySlice<UInt8>] {
         var chunks: [ArraySlice<UInt8>] = []
