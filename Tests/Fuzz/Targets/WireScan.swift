@@ -1,7 +1,7 @@
 // In: the bytes of a BulkUpsertRequest. Out: whether decoders may differ about it, which no encoder
 // writes: groups, which no proto3 file has and protobuf-c refuses; a known field of another wire type,
 // which protobuf-c takes for damage and others for an unknown field; numbers of more than 64 bits,
-// which some decoders cut and others refuse.
+// which some decoders cut and others refuse; the field 0, which protobuf-c takes for an unknown one.
 
 struct WireScan {
     /// The wire types that a field may have, and the message that it holds.
@@ -53,7 +53,7 @@ struct WireScan {
             let type = tag & 7
             let field = messages[message][(tag & 0xFFFF_FFFF) >> 3]
             if type == 3 || type == 4 || field?.types.contains(type) == false { return true }
-            if tag > UInt64(UInt32.max) { return true }
+            if tag < 8 || tag > UInt64(UInt32.max) { return true }
             switch type {
             case 0: _ = scan.number()
             case 1: scan.rest = scan.rest.dropFirst(8)
