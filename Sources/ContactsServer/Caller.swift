@@ -32,7 +32,7 @@ struct Caller {
 }
 
 /// What is checked of every call before its handler is made.
-struct Admission: Sendable {
+struct Authentication: Sendable {
     /// `nil`: there are no keys.
     let keys: KeyTable?
 

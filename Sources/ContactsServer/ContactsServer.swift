@@ -32,18 +32,24 @@ package final class ContactsServer: Sendable {
     /// - Throws: `IOError` when the address cannot be bound.
     package init(
         host: String, port: Int, engine: IngestEngine, keys: KeyTable? = nil,
-        life: ConnectionLife = ConnectionLife(), logger: Logger
+        life: ConnectionLife = ConnectionLife(), policy: ConnectionPolicy = ConnectionPolicy(),
+        logger: Logger
     ) throws {
         group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
         let channels = OpenChannels()
         let budget = ReceiveBudget(limitByteCount: ServerLimits.heldBytes)
         let unanswered = UnansweredContacts()
         let router = Router(
-            engine: engine, admission: Admission(keys: keys), budget: budget,
+            engine: engine, authentication: Authentication(keys: keys), budget: budget,
             unanswered: unanswered)
         var options = ServerOptions(budget: budget)
         options.maxMessageByteCount = ServerLimits.messageBytes
         options.age = life.limits
+        options.limits.maxConcurrentStreams = policy.streams
+        options.streamsPerSecond = policy.streamsPerSecond
+        let log = ConnectionLog(logger)
+        options.connectionFailed = log.ended
+        let admission = Admission(policy, options.counters.refusals, log)
         let serverOptions = options
         do {
             listener = try ServerBootstrap(group: group)
@@ -51,6 +57,7 @@ package final class ContactsServer: Sendable {
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
                 .childChannelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
+                        try admission.admit(channel)
                         channels.add(channel)
                         try ServerConnection.serve(channel, router: router, options: serverOptions)
                     }

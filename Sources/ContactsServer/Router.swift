@@ -38,18 +38,18 @@ struct Router: CallRouter {
     private static let service = "/contacts.v1.ContactService/"
 
     private let engine: IngestEngine
-    private let admission: Admission
+    private let authentication: Authentication
     private let budget: ReceiveBudget
     private let unanswered: UnansweredContacts
     /// One a loop, made when the loop gets its first call.
     private let contexts = ThreadSpecificVariable<LoopContext>()
 
     init(
-        engine: IngestEngine, admission: Admission, budget: ReceiveBudget,
+        engine: IngestEngine, authentication: Authentication, budget: ReceiveBudget,
         unanswered: UnansweredContacts
     ) {
         self.engine = engine
-        self.admission = admission
+        self.authentication = authentication
         self.budget = budget
         self.unanswered = unanswered
     }
@@ -73,7 +73,7 @@ struct Router: CallRouter {
             return nil
         }
         do throws(RPCStatus) {
-            let caller = try admission.caller(
+            let caller = try authentication.caller(
                 of: call, needing: method.rights, takesContacts: method.takesContacts)
             return handler(of: method, for: caller, call)
         } catch {

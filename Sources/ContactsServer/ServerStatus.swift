@@ -36,7 +36,17 @@ struct ServerStatus: Sendable {
             ("unacknowledged_bytes", "\(budget.heldByteCount + budget.workByteCount)"),
             ("lanes", "\(engine.laneCount)"),
             ("database_connections", "\(Connection.openCount)"),
+            // Since the start: what was not done for a peer, and connections that were ended.
+            ("refused", Self.json(counters.refusals.all)),
         ]
-        return "{" + values.map { "\"\($0)\":\($1)" }.joined(separator: ",") + "}\n"
+        return Self.object(values) + "\n"
+    }
+
+    private static func json(_ counts: [(kind: String, count: Int)]) -> String {
+        object(counts.map { ($0.kind, "\($0.count)") })
+    }
+
+    private static func object(_ values: [(String, String)]) -> String {
+        "{" + values.map { "\"\($0)\":\($1)" }.joined(separator: ",") + "}"
     }
 }

@@ -5,9 +5,10 @@ package import NIOCore
 
 /// What one connection may cost, whoever is at the other end.
 package struct ConnectionLimits: Sendable {
-    /// Streams that the peer may have open at once. Each costs a few kilobytes of state here, so a
-    /// thousand is cheap, while the protocol's default is "unlimited" (RFC 9113 section 6.5.2).
-    package var maxConcurrentStreams = 1000
+    /// Streams that the peer may have open at once; the protocol's default is "unlimited" (RFC 9113
+    /// section 6.5.2). gRPC servers give 100 and more. Fewer than `resetCountPerTick`, so that who
+    /// cancels all that is open is not taken for a flood.
+    package var maxConcurrentStreams = 250
 
     /// What one stream may have sent that was not yet credited. It must hold the largest message,
     /// its prefix and the credit that is collected before it is passed on, else a stream stalls.
@@ -25,6 +26,17 @@ package struct ConnectionLimits: Sendable {
     /// Fields in one header block: many one-byte references to the table are small on the wire and
     /// large in memory, so their number is bounded as well as their bytes.
     package var headerFieldCount = 100
+
+    /// Of the table into which the peer's header blocks refer (RFC 7541 section 4.2): the protocol's
+    /// default, written down, since it is what a connection can make us keep.
+    package var headerTableByteCount = 4096
+
+    /// CONTINUATION frames of one header block. The header list's limit fits into two frames, and
+    /// each frame more is only work.
+    package var continuationCount = 8
+
+    /// Entries of one SETTINGS frame; six are defined, and each is one more turn of a loop.
+    package var settingsEntryCount = 32
 
     /// PING and SETTINGS acknowledgements that wait unsent; more means that the peer floods us and
     /// does not read. nghttp2's own default of 1000 lets ten times as much pile up.
@@ -46,9 +58,14 @@ package struct ConnectionLimits: Sendable {
     /// ten as well.
     package var cheapFramesPerUsefulFrame = 10
 
-    /// Streams that we had to reset because of the peer in one tick (CVE-2025-8671: resets which
-    /// the peer provokes do not count in nghttp2's limit of resets which it sends).
-    package var provokedResetCountPerTick = 400
+    /// Streams that the peer may reset in one tick (CVE-2023-44487), and as many that it may make us
+    /// reset (CVE-2025-8671), each on top of those that are answered to their end: calls that are
+    /// cancelled among many that are not are no flood.
+    package var resetCountPerTick = 300
+
+    /// A DATA frame that we send counts as useful from so many bytes on: a message's prefix. A peer
+    /// that opens its window byte by byte gets frames with less.
+    package var usefulByteCount = 5
 
     /// Ticks of silence after which a PING asks whether the peer is still there. A peer that vanished
     /// without a FIN keeps its calls, and the import that it drove, until it is missed.
@@ -60,7 +77,8 @@ package struct ConnectionLimits: Sendable {
 
     package init() {}
 
-    /// How often a connection looks at its counters, its silence and its stalled streams.
+    /// How often a connection looks at its counters, its silence and its stalled streams. It is also
+    /// what a client has for its preface, TLS included; a header block has one to two ticks.
     package static let tick: TimeAmount = .seconds(10)
 
     /// Credit is passed on to the peer in steps of at least this, so that WINDOW_UPDATE frames stay

@@ -56,6 +56,13 @@ package protocol SessionDelegate: AnyObject {
     func drainStarted()
     /// Every `ConnectionLimits.tick`.
     func tick()
+    /// The connection is ended because of its peer; `closed` follows. The detail is nghttp2's own
+    /// words and holds nothing that the peer has sent.
+    func failed(_ fault: ConnectionFault, detail: String)
     /// The connection is gone and no event will follow. The session must be let go.
     func closed()
+}
+
+extension SessionDelegate {
+    package func failed(_ fault: ConnectionFault, detail: String) {}
 }

@@ -15,6 +15,29 @@ final class EventSink {
     var earlyEnds: [StreamID] = []
     var flood: FloodGuard
     var sawPingAnswer = false
+    var sawSettings = false
+    /// PINGs of the peer since they were last taken.
+    var pings: Pings?
+    /// Neither DATA nor HEADERS came or went since the last PING.
+    var isIdle = true
+    var numbers: StreamNumbers
+    /// A connection error that nghttp2 does not see.
+    var violation: ErrorCode?
+    /// The library's words for a connection error, without anything from the peer.
+    var protocolError: String?
+
+    struct Pings {
+        /// Before the first of them something else came or went.
+        var beginBusy = false
+        /// Those before which nothing did, after the last that was busy.
+        var idleCount = 0
+    }
+
+    private var headerBlockCount = 0
+    private var openHeaderBlock: Int?
+    private var openHeaderBlockAtTick: Int?
+
+    var usefulByteCount: Int { limits.usefulByteCount }
 
     private var headers = Headers()
     private var input = UnsafeRawBufferPointer(start: nil, count: 0)
@@ -25,11 +48,43 @@ final class EventSink {
         self.role = role
         self.limits = limits
         self.flood = FloodGuard(limits: limits)
+        self.numbers = StreamNumbers(maxConcurrentStreams: limits.maxConcurrentStreams)
     }
 
     func beginInput(_ bytes: UnsafeRawBufferPointer) { input = bytes }
 
     func endInput() { input = UnsafeRawBufferPointer(start: nil, count: 0) }
+
+    /// The first bytes of a frame came.
+    func beginFrame(_ type: UInt8, isHeaders: Bool) {
+        if isHeaders {
+            headerBlockCount += 1
+            openHeaderBlock = headerBlockCount
+        } else if type != Self.continuation {
+            openHeaderBlock = nil
+        }
+    }
+
+    /// CONTINUATION (RFC 9113 section 6.10).
+    private static let continuation: UInt8 = 9
+
+    /// A header block that was under way at the last tick still is.
+    func isHeaderBlockLate() -> Bool {
+        defer { openHeaderBlockAtTick = openHeaderBlock }
+        return openHeaderBlock != nil && openHeaderBlock == openHeaderBlockAtTick
+    }
+
+    func endHeaderBlock() { openHeaderBlock = nil }
+
+    func ping() {
+        if isIdle {
+            pings = Pings(
+                beginBusy: pings?.beginBusy ?? false, idleCount: (pings?.idleCount ?? 0) + 1)
+        } else {
+            pings = Pings(beginBusy: true)
+        }
+        isIdle = true
+    }
 
     func beginHeaders() {
         headers = Headers()

@@ -1,6 +1,6 @@
 // In: the kinds of frames that come and go. Out: whether the peer makes us work for nothing.
-// nghttp2 1.52 bounds resets which the peer sends and CONTINUATION frames; all others are counted
-// here, per tick, against the useful frames of the same tick.
+// nghttp2 1.52 bounds CONTINUATION frames and entries of SETTINGS; all else is counted here, per
+// tick, against the useful frames or the answered streams of the same tick.
 // On which thread: the connection's event loop.
 
 /// Counts frames of one connection. A pure machine.
@@ -8,25 +8,42 @@ struct FloodGuard {
     private let limits: ConnectionLimits
     private var usefulFrameCount = 0
     private var cheapFrameCount = 0
+    private var resetCount = 0
     private var provokedResetCount = 0
+    private var answeredStreamCount = 0
 
     init(limits: ConnectionLimits) { self.limits = limits }
 
     mutating func useful() { usefulFrameCount &+= 1 }
     mutating func cheap() { cheapFrameCount &+= 1 }
+    mutating func reset() { resetCount &+= 1 }
     mutating func provokedReset() { provokedResetCount &+= 1 }
+    mutating func answeredStream() { answeredStreamCount &+= 1 }
 
-    var isFlooded: Bool {
-        provokedResetCount > limits.provokedResetCountPerTick
-            || cheapFrameCount
-                > limits.cheapFrameCountPerTick + limits.cheapFramesPerUsefulFrame
-                * usefulFrameCount
+    /// A stream that was refused is one that the client may try again, and did nothing here: its
+    /// HEADERS were not useful. That is no reset which the peer provoked, but a client that does
+    /// nothing else is ended too.
+    mutating func refusedStream() {
+        usefulFrameCount = max(0, usefulFrameCount - 1)
+        cheapFrameCount &+= 1
     }
 
-    /// A new tick: counting begins anew.
+    var fault: ConnectionFault? {
+        let allowedResetCount = limits.resetCountPerTick + answeredStreamCount
+        if resetCount > allowedResetCount { return .tooManyResets }
+        if provokedResetCount > allowedResetCount { return .provokedResets }
+        let allowedCheapFrameCount =
+            limits.cheapFrameCountPerTick + limits.cheapFramesPerUsefulFrame * usefulFrameCount
+        return cheapFrameCount > allowedCheapFrameCount ? .uselessFrames : nil
+    }
+
+    /// A new tick: counting begins anew, but for half of the resets, so that two bursts around a
+    /// tick do not pass as one each.
     mutating func tick() {
+        resetCount = max(0, resetCount - answeredStreamCount) / 2
+        provokedResetCount = max(0, provokedResetCount - answeredStreamCount) / 2
+        answeredStreamCount = 0
         usefulFrameCount = 0
         cheapFrameCount = 0
-        provokedResetCount = 0
     }
 }

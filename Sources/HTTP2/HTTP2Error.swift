@@ -4,10 +4,8 @@
 
 /// Why a connection cannot go on.
 package enum HTTP2Error: Error, Equatable, Sendable {
-    /// The first bytes are not the client connection preface (RFC 9113 section 3.4).
-    case badPreface
-    /// More frames that cost the peer nothing than `ConnectionLimits` allows.
-    case flooded
+    /// The peer does what ends its connection.
+    case fault(ConnectionFault)
     /// No more stream numbers, or the peer is going away: open a new connection.
     case noMoreStreams
     /// nghttp2 refused; the code is one of its NGHTTP2_ERR_ values.
@@ -23,8 +21,13 @@ package struct ErrorCode: RawRepresentable, Hashable, Sendable {
     package static let protocolError = ErrorCode(rawValue: 0x1)
     package static let internalError = ErrorCode(rawValue: 0x2)
     package static let flowControlError = ErrorCode(rawValue: 0x3)
+    package static let streamClosed = ErrorCode(rawValue: 0x5)
     package static let refusedStream = ErrorCode(rawValue: 0x7)
     package static let cancel = ErrorCode(rawValue: 0x8)
     package static let enhanceYourCalm = ErrorCode(rawValue: 0xb)
     package static let inadequateSecurity = ErrorCode(rawValue: 0xc)
+
+    /// Resets with these that we send are nothing which the peer has provoked: an answer that came
+    /// before the request's end, a stream that it may try again (counted apart), and our own choice.
+    static let unprovoked = [noError, refusedStream, cancel].map(\.rawValue)
 }

@@ -28,6 +28,8 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
     private var delegateKnowsOfDrain = false
     private var isPumping = false
     private var silentTickCount = 0
+    private var pingGuard = PingGuard()
+    private var fault: ConnectionFault?
     private var ticker: Scheduled<Void>?
 
     package init(
@@ -60,12 +62,13 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         // While lingering the peer's bytes are read only to be dropped.
-        guard state == .open else { return }
+        guard state == .open, fault == nil else { return }
         silentTickCount = 0
         let input = unwrapInboundIn(data)
         do throws(HTTP2Error) {
             try session.receive(input)
             deliver(from: input)
+            judgePings(at: context.eventLoop.now)
         } catch {
             deliver(from: input)
             fail(error)
@@ -85,16 +88,38 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
         session.recycle(consume events)
     }
 
+    private func judgePings(at now: NIODeadline) {
+        guard session.role == .server, let pings = session.takePings() else { return }
+        if pings.beginBusy { pingGuard.pinged(at: now, isIdle: false) }
+        for _ in 0..<pings.idleCount where !pingGuard.isFlooded {
+            pingGuard.pinged(at: now, isIdle: true)
+        }
+        if pingGuard.isFlooded { end(by: .tooManyPings) }
+    }
+
     private func fail(_ error: HTTP2Error) {
         switch error {
-        case .badPreface:
-            // Not a peer that would understand a GOAWAY.
-            context?.close(promise: nil)
-        case .flooded:
-            session.terminate(.enhanceYourCalm)
-            pump()
-        case .noMoreStreams, .library:
-            context?.close(promise: nil)
+        case .fault(let fault): end(by: fault)
+        case .noMoreStreams: context?.close(promise: nil)
+        case .library(let code, let operation): end(by: .library, "\(operation) \(code)")
+        }
+    }
+
+    /// Says why, if somebody may listen, and closes soon, whether it was read or not: a peer that
+    /// does not read would keep its connection for as long as it sends.
+    private func end(by fault: ConnectionFault, _ detail: String = "") {
+        guard self.fault == nil, state == .open || state == .lingering else { return }
+        self.fault = fault
+        delegate.failed(fault, detail: detail)
+        guard let code = fault.goAwayCode, state == .open else {
+            // nghttp2's own GOAWAY goes the usual way.
+            if fault != .protocolError { context?.close(promise: nil) }
+            return
+        }
+        session.terminate(code, debugData: fault.rawValue)
+        pump()
+        context?.eventLoop.assumeIsolated().scheduleTask(in: ConnectionLimits.linger) {
+            [weak self] in self?.context?.close(promise: nil)
         }
     }
 
@@ -127,6 +152,7 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
         }
         isPumping = false
         if hasMore, state == .open { schedulePump() }
+        if let detail = session.takeProtocolError() { end(by: .protocolError, detail) }
         if session.hasEarlyEnds { scheduleEarlyEnds(session.takeEarlyEnds()) }
     }
 
@@ -147,7 +173,7 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
             do throws(HTTP2Error) {
                 _ = try session.send(into: &output, byteLimit: limit - before)
             } catch {
-                context?.close(promise: nil)
+                fail(error)
                 return false
             }
             deliver(from: ByteBuffer())
@@ -240,14 +266,13 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
     private func tick() {
         guard state == .open else { return }
         scheduleTick()
-        session.tick()
+        guard fault == nil else { return }
+        if let fault = session.tick() { return end(by: fault) }
+        if session.role == .server, !session.isPrefaceComplete { return end(by: .latePreface) }
         silentTickCount += 1
         if silentTickCount == session.limits.silentTicksBeforePing { session.ping() }
         let limit = session.limits.silentTicksBeforePing + session.limits.ticksForPingAnswer
-        if silentTickCount > limit {
-            context?.close(promise: nil)
-            return
-        }
+        if silentTickCount > limit { return end(by: .silence) }
         delegate.tick()
     }
 }

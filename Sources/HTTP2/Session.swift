@@ -44,11 +44,11 @@ package final class Session {
         // Credit is given back when the delegate is done with the bytes, not when they arrive.
         nghttp2_option_set_no_auto_window_update(option, 1)
         nghttp2_option_set_max_outbound_ack(option, limits.unsentAcknowledgementCount)
-        // The library's defaults, written down: resets which the peer sends, a burst of 1000 and
-        // 33 a second (CVE-2023-44487); CONTINUATION frames of one block (CVE-2024-28182). The
-        // first also ends a client that honestly cancels a thousand calls at once.
-        nghttp2_option_set_stream_reset_rate_limit(option, 1000, 33)
-        nghttp2_option_set_max_continuations(option, 8)
+        nghttp2_option_set_max_continuations(option, limits.continuationCount)
+        nghttp2_option_set_max_settings(option, limits.settingsEntryCount)
+        // Out of the way of `FloodGuard`: it knows resets among answered calls from a flood, and
+        // the library would say INTERNAL_ERROR.
+        nghttp2_option_set_stream_reset_rate_limit(option, 1_000_000, 1_000_000)
         // A client's requests wait for the server's SETTINGS: guessing would have those beyond the
         // server's limit refused.
         nghttp2_option_set_peer_max_concurrent_streams(option, 0)
@@ -77,6 +77,7 @@ package final class Session {
         var entries = [
             entry(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits.streamWindowByteCount),
             entry(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, limits.headerListByteCount),
+            entry(NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, limits.headerTableByteCount),
         ]
         switch role {
         case .server:
@@ -113,13 +114,21 @@ package final class Session {
         }
         sink.endInput()
         releaseClosedBodies()
-        if taken == Int(NGHTTP2_ERR_BAD_CLIENT_MAGIC.rawValue) { throw .badPreface }
-        if taken == Int(NGHTTP2_ERR_FLOODED.rawValue) { throw .flooded }
-        if taken < 0 { throw .library(code: Int32(taken), operation: "mem_recv") }
+        switch taken {
+        case 0...: break
+        case Int(NGHTTP2_ERR_BAD_CLIENT_MAGIC.rawValue): throw .fault(.badPreface)
+        case Int(NGHTTP2_ERR_FLOODED.rawValue): throw .fault(.unreadAcknowledgements)
+        case Int(NGHTTP2_ERR_TOO_MANY_CONTINUATIONS.rawValue): throw .fault(.tooManyContinuations)
+        default: throw .library(code: Int32(taken), operation: "mem_recv")
+        }
         if sink.isInputForeign {
             throw .library(code: NGHTTP2_ERR_CALLBACK_FAILURE.rawValue, operation: "data_chunk")
         }
-        if sink.flood.isFlooded { throw .flooded }
+        if let code = sink.violation {
+            sink.violation = nil
+            terminate(code, debugData: "a frame on a stream that may not have it")
+        }
+        if let fault = sink.flood.fault { throw .fault(fault) }
     }
 
     /// The events since the last call. Give the list back with `recycle`, it keeps its memory.
@@ -236,6 +245,7 @@ package final class Session {
     }
 
     package func reset(_ stream: StreamID, _ code: ErrorCode) {
+        if code == .refusedStream { sink.flood.refusedStream() }
         _ = nghttp2_submit_rst_stream(session, 0, stream, code.rawValue)
         submitted()
     }
@@ -302,13 +312,29 @@ package final class Session {
         submitted()
     }
 
-    /// GOAWAY, after which nothing is read or written.
-    package func terminate(_ code: ErrorCode) {
+    /// GOAWAY, after which nothing is read or written. The debug data is for the peer's developers.
+    func terminate(_ code: ErrorCode, debugData: String) {
+        let last = nghttp2_session_get_last_proc_stream_id(session)
+        var debugData = debugData
+        // A GOAWAY of its own, since the one that ends the session takes no debug data.
+        debugData.withUTF8 {
+            _ = nghttp2_submit_goaway(session, 0, last, code.rawValue, $0.baseAddress, $0.count)
+        }
         _ = nghttp2_session_terminate_session(session, code.rawValue)
         submitted()
     }
 
-    func tick() {
+    /// The library's words for the connection error that it has found since the last call.
+    func takeProtocolError() -> String? { sink.protocolError.take() }
+
+    func takePings() -> EventSink.Pings? { sink.pings.take() }
+
+    /// The client's SETTINGS came.
+    var isPrefaceComplete: Bool { sink.sawSettings }
+
+    /// To be called every tick. What of it is over time: the header block that is under way.
+    func tick() -> ConnectionFault? {
         sink.flood.tick()
+        return sink.isHeaderBlockLate() ? .lateHeaders : nil
     }
 }

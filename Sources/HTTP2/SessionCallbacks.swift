@@ -38,16 +38,40 @@ private func withSink(_ userData: UnsafeMutableRawPointer?, _ body: (EventSink) 
 }
 
 private func onBeginFrame(
-    _: OpaquePointer?, header: UnsafePointer<nghttp2_frame_hd>?, userData: UnsafeMutableRawPointer?
+    session: OpaquePointer?, header: UnsafePointer<nghttp2_frame_hd>?,
+    userData: UnsafeMutableRawPointer?
 ) -> CInt {
-    guard let header = header?.pointee else { return 0 }
+    guard let session, let header = header?.pointee else { return 0 }
     return withSink(userData) { sink in
+        if sink.role == .server { judgeStream(session, header, sink) }
         let endStream = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
+        let isHeaders = UInt32(header.type) == NGHTTP2_HEADERS.rawValue
+        sink.beginFrame(header.type, isHeaders: isHeaders)
         switch UInt32(header.type) {
-        case NGHTTP2_DATA.rawValue where header.length > 0 || endStream: sink.flood.useful()
+        case NGHTTP2_DATA.rawValue where endStream: sink.flood.useful()
         case NGHTTP2_HEADERS.rawValue: sink.flood.useful()
+        // DATA is cheap until a byte of it comes that is not padding.
         default: sink.flood.cheap()
         }
+        if isHeaders || UInt32(header.type) == NGHTTP2_DATA.rawValue { sink.isIdle = false }
+    }
+}
+
+/// What nghttp2 lets pass and RFC 9113 does not.
+private func judgeStream(_ session: OpaquePointer, _ header: nghttp2_frame_hd, _ sink: EventSink) {
+    let stream = header.stream_id
+    switch UInt32(header.type) {
+    case NGHTTP2_DATA.rawValue, NGHTTP2_HEADERS.rawValue:
+        if nghttp2_session_find_stream(session, stream) == nil,
+            let code = sink.numbers.fault(on: stream)
+        {
+            sink.violation = sink.violation ?? code
+        }
+        if UInt32(header.type) == NGHTTP2_HEADERS.rawValue { sink.numbers.headers(on: stream) }
+    case NGHTTP2_PRIORITY.rawValue:
+        // Without the priority tree it is not looked at (RFC 9113 section 6.3).
+        if stream == 0 { sink.violation = sink.violation ?? .protocolError }
+    default: break
     }
 }
 
@@ -73,7 +97,10 @@ private func onDataChunk(
     _: OpaquePointer?, flags: UInt8, stream: Int32, bytes: UnsafePointer<UInt8>?, count: Int,
     userData: UnsafeMutableRawPointer?
 ) -> CInt {
-    withSink(userData) { $0.data(stream, UnsafeBufferPointer(start: bytes, count: count)) }
+    withSink(userData) { sink in
+        sink.flood.useful()
+        sink.data(stream, UnsafeBufferPointer(start: bytes, count: count))
+    }
 }
 
 private func onFrame(
@@ -88,11 +115,15 @@ private func onFrame(
         case NGHTTP2_DATA.rawValue:
             if endStream { sink.events.append(.endOfStream(header.stream_id)) }
         case NGHTTP2_HEADERS.rawValue:
+            sink.endHeaderBlock()
             sink.endHeaders(header.stream_id, endStream: endStream)
+        case NGHTTP2_RST_STREAM.rawValue:
+            sink.flood.reset()
         case NGHTTP2_SETTINGS.rawValue:
+            sink.sawSettings = true
             if !isAnswer { sink.events.append(.settings) }
         case NGHTTP2_PING.rawValue:
-            if isAnswer { sink.sawPingAnswer = true }
+            if isAnswer { sink.sawPingAnswer = true } else { sink.ping() }
         case NGHTTP2_GOAWAY.rawValue:
             let goAway = frame.pointee.goaway
             sink.events.append(
@@ -104,16 +135,30 @@ private func onFrame(
 }
 
 private func onInvalidFrame(
-    _: OpaquePointer?, _: UnsafePointer<nghttp2_frame>?, _: CInt, userData: UnsafeMutableRawPointer?
+    _: OpaquePointer?, frame: UnsafePointer<nghttp2_frame>?, error: CInt,
+    userData: UnsafeMutableRawPointer?
 ) -> CInt {
-    withSink(userData) { $0.flood.cheap() }
+    guard let stream = frame?.pointee.hd.stream_id else { return 0 }
+    return withSink(userData) { sink in
+        sink.endHeaderBlock()
+        // Its RST_STREAM may wait to be sent, while the client's next frames are here already.
+        sink.numbers.resetByUs(stream)
+        if error == NGHTTP2_ERR_REFUSED_STREAM.rawValue {
+            sink.flood.refusedStream()
+        } else {
+            sink.flood.cheap()
+        }
+    }
 }
 
 /// Never anything but 0: nghttp2 before 1.55 leaks when this callback fails (CVE-2023-35945).
 private func onStreamClose(
     _: OpaquePointer?, stream: Int32, code: UInt32, userData: UnsafeMutableRawPointer?
 ) -> CInt {
-    withSink(userData) { $0.closed(stream, ErrorCode(rawValue: code)) }
+    withSink(userData) { sink in
+        if code == ErrorCode.noError.rawValue { sink.flood.answeredStream() }
+        sink.closed(stream, ErrorCode(rawValue: code))
+    }
 }
 
 private func onFrameSent(
@@ -124,11 +169,24 @@ private func onFrameSent(
     let header = frame.pointee.hd
     return withSink(userData) { sink in
         switch UInt32(header.type) {
-        case NGHTTP2_DATA.rawValue: sink.flood.useful()
+        case NGHTTP2_DATA.rawValue:
+            if header.length >= sink.usefulByteCount { sink.flood.useful() }
+            sink.isIdle = false
         case NGHTTP2_RST_STREAM.rawValue:
             let code = frame.pointee.rst_stream.error_code
-            if code != ErrorCode.noError.rawValue { sink.flood.provokedReset() }
+            sink.numbers.resetByUs(header.stream_id)
+            if sink.role == .server, !ErrorCode.unprovoked.contains(code) {
+                sink.flood.provokedReset()
+            }
+        case NGHTTP2_GOAWAY.rawValue:
+            let goAway = frame.pointee.goaway
+            if goAway.error_code != ErrorCode.noError.rawValue {
+                let bytes = UnsafeBufferPointer(
+                    start: goAway.opaque_data, count: goAway.opaque_data_len)
+                sink.protocolError = String(decoding: bytes, as: UTF8.self)
+            }
         case NGHTTP2_HEADERS.rawValue:
+            sink.isIdle = false
             // A server that answered in full before the request's end asks the client to stop
             // sending, without an error (RFC 9113 section 8.1); see `Session.stopEarlyEnds`.
             let endStream = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0

@@ -47,6 +47,9 @@ struct Inbox {
         uncreditedByteCount + (reader.mayHoldMessages ? reader.unreadByteCount : 0)
     }
 
+    /// The beginning of a message, if that is all there is.
+    var unfinishedByteCount: Int { reader.mayHoldMessages ? 0 : reader.unreadByteCount }
+
     /// The handler has left messages unpulled.
     var mayHoldMessages: Bool { reader.mayHoldMessages }
 

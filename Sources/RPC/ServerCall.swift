@@ -41,6 +41,10 @@ package final class ServerCall {
     /// processor is what is scarce.
     package var compressesMessages: Bool
 
+    /// Of a message whose end has not come, and the ticks since its call had a whole one.
+    private(set) var unfinishedByteCount = 0
+    private var unfinishedTickCount = 0
+
     /// In the connection's list of calls to be delivered to.
     var isTouched = false
     /// Ticks since the call was finished though its stream is still there.
@@ -76,10 +80,12 @@ package final class ServerCall {
         do throws(EnvelopeError) {
             if let message = try inbox.next() {
                 if inbox.inflates { recharge() }
+                unfinishedTickCount = 0
                 return message
             }
             if state.isHalfClosed { try inbox.finish() }
         } catch {
+            connection?.options.counters.refusals.add(.envelope)
             end(with: error.status, by: .protocolError(error.status))
         }
         return nil
@@ -215,6 +221,7 @@ package final class ServerCall {
         handler?.messagesAvailable(self)
         inbox.settle()
         recharge()
+        rechargeUnfinished()
         passCreditOn()
     }
 
@@ -248,6 +255,29 @@ package final class ServerCall {
         handler = nil
         inbox.discard()
         recharge()
+        rechargeUnfinished()
+    }
+
+    private func rechargeUnfinished() {
+        let byteCount = inbox.unfinishedByteCount
+        connection?.unfinishedChanged(by: byteCount - unfinishedByteCount)
+        unfinishedByteCount = byteCount
+    }
+
+    /// A tick in which the server would have taken more of the message under way, if there is one.
+    func messageTick() {
+        guard unfinishedByteCount > 0 else { return }
+        unfinishedTickCount += 1
+        if unfinishedTickCount > UnfinishedMessages.maxTickCount {
+            giveUpMessage(.lateMessage, "a message takes too long to come")
+        }
+    }
+
+    /// Ends the call for the message that is under way.
+    func giveUpMessage(_ refusal: Refusal, _ why: String) {
+        connection?.options.counters.refusals.add(refusal)
+        let status = RPCStatus(.resourceExhausted, why)
+        end(with: status, by: .protocolError(status))
     }
 
     private func recharge() {

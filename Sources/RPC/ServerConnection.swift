@@ -13,6 +13,16 @@ package struct ServerOptions: Sendable {
     package var age = ConnectionAgeLimits()
     package var budget: ReceiveBudget
     package var counters = ServerCounters()
+    package var unfinished = UnfinishedMessages()
+    /// Calls that a connection may begin in one second: more than a client's library manages with
+    /// calls that do anything, while each costs tens of microseconds here. Those beyond it are
+    /// refused so that the client may try again, and if there are only such, the connection ends.
+    package var streamsPerSecond = 10_000
+    /// Told of each connection that is ended because of its peer: why, its address, and the HTTP/2
+    /// library's words. On the connection's loop.
+    package var connectionFailed: @Sendable (ConnectionFault, String, String) -> Void = {
+        _, _, _ in
+    }
 
     package init(budget: ReceiveBudget) { self.budget = budget }
 
@@ -47,6 +57,8 @@ package final class ServerConnection: SessionDelegate {
     private var age: ConnectionAge
     private var ageLook: Scheduled<Void>?
     private var channel: (any Channel)?
+    private var streamRate: StreamRate
+    private var unfinishedByteCount = 0
 
     /// How soon a connection looks again whether the shared budget has room.
     static let recheckDelay: TimeAmount = .milliseconds(10)
@@ -62,6 +74,7 @@ package final class ServerConnection: SessionDelegate {
         self.eventLoop = eventLoop
         age = ConnectionAge(
             options.age, openedAt: .now(), chance: .random(in: -1...1))
+        streamRate = StreamRate(limit: options.streamsPerSecond)
     }
 
     /// Serves a channel that was just accepted. Call it in the child channel's initializer; to
@@ -107,6 +120,7 @@ package final class ServerConnection: SessionDelegate {
             }
         }
         deliver()
+        boundUnfinished()
         recheckWithheldCredit()
     }
 
@@ -122,6 +136,13 @@ package final class ServerConnection: SessionDelegate {
                 session?.reset(call.stream, .cancel)
             }
         }
+        if isHeldBack { return }
+        for call in Array(calls.values) { call.messageTick() }
+    }
+
+    package func failed(_ fault: ConnectionFault, detail: String) {
+        options.counters.refusals.add(fault)
+        options.connectionFailed(fault, peerAddress, detail)
     }
 
     package func closed() {
@@ -160,6 +181,11 @@ package final class ServerConnection: SessionDelegate {
 
     private func begin(_ stream: StreamID, _ headers: Headers) {
         guard let session else { return }
+        guard streamRate.open(at: eventLoop.now) else {
+            options.counters.refusals.add(.streamRate)
+            return session.reset(stream, .refusedStream)
+        }
+        if headers.isTruncated { options.counters.refusals.add(.headers) }
         switch RequestHead.read(headers) {
         case .refusedByHTTP(let answer):
             let isKnown = headers[":path"].map(router.isKnown) ?? false
@@ -199,6 +225,25 @@ package final class ServerConnection: SessionDelegate {
             } else {
                 self.scheduleAgeLook()
             }
+        }
+    }
+
+    // Messages whose end has not come.
+
+    func unfinishedChanged(by byteCount: Int) {
+        if byteCount == 0 { return }
+        unfinishedByteCount += byteCount
+        options.unfinished.charge(byteCount)
+    }
+
+    /// The newest calls are given up first, so that the older ones come to their end.
+    private func boundUnfinished() {
+        let connectionCount = options.counters.openConnectionCount
+        while unfinishedByteCount > options.unfinished.limit(connectionCount: connectionCount) {
+            let unfinished = calls.values.filter { $0.unfinishedByteCount > 0 }
+            guard let newest = unfinished.max(by: { $0.stream < $1.stream }) else { return }
+            newest.giveUpMessage(
+                .unfinishedMessages, "too many large messages at once on one connection")
         }
     }
 

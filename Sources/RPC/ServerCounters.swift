@@ -9,6 +9,8 @@ package final class ServerCounters: Sendable {
     private let calls = Atomic<Int>(0)
     private let endedCalls = Atomic<Int>(0)
 
+    package let refusals = Refusals()
+
     package init() {}
 
     package var openConnectionCount: Int { connections.load(ordering: .relaxed) }

@@ -41,6 +41,7 @@ struct Serve: ParsableCommand {
     @OptionGroup var access: AccessOptions
 
     @OptionGroup var database: DatabaseOptions
+    @OptionGroup var limits: LimitOptions
 
     @OptionGroup(title: "Connections") var connectionLife: ConnectionLifeOptions
 
@@ -71,7 +72,8 @@ struct Serve: ParsableCommand {
             defer { keys.stop() }
             let server = try listening(on: host, port) {
                 try ContactsServer(
-                    host: host, port: port, engine: engine, keys: keys, life: life, logger: logger)
+                    host: host, port: port, engine: engine, keys: keys, life: life,
+                    policy: limits.policy, logger: logger)
             }
             let adminServer = try adminAddress.map { host, port in
                 try listening(on: host, port) {

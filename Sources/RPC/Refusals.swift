@@ -1,0 +1,40 @@
+// In: what the server did not do for a peer. Out: how often, by kind, for the operator's eyes.
+// On which thread: any; shared by all event loops.
+
+package import HTTP2
+import Synchronization
+
+/// What is refused though its connection goes on, or before there is one.
+package enum Refusal: String, CaseIterable, Sendable {
+    case connections
+    case connectionsPerAddress = "connections_per_address"
+    /// Calls begun faster than `ServerOptions.streamsPerSecond`.
+    case streamRate = "stream_rate"
+    /// A request's header block with too many fields or bytes.
+    case headers
+    /// A message over the limit or without the form of one, known by its prefix.
+    case envelope
+    /// The beginnings of messages take too much memory.
+    case unfinishedMessages = "unfinished_messages"
+    /// A message's end did not come in time.
+    case lateMessage = "late_message"
+}
+
+/// A count for each kind of refusal and of connections that were ended.
+package final class Refusals: Sendable {
+    // Refusals are rare, or cost the peer more than they cost here: a lock does.
+    private let counts = Mutex<[String: Int]>([:])
+
+    package init() {}
+
+    package func add(_ refusal: Refusal) { add(refusal.rawValue) }
+    package func add(_ fault: ConnectionFault) { add(fault.rawValue) }
+
+    private func add(_ kind: String) { counts.withLock { $0[kind, default: 0] += 1 } }
+
+    /// Every kind, in the order of their declaration, those that never came too.
+    package var all: [(kind: String, count: Int)] {
+        let kinds = Refusal.allCases.map(\.rawValue) + ConnectionFault.allCases.map(\.rawValue)
+        return counts.withLock { counts in kinds.map { ($0, counts[$0] ?? 0) } }
+    }
+}

@@ -1,0 +1,118 @@
+// What a connection may begin and hold, at each limit and one past it.
+
+import HTTP2
+import NIOCore
+import NIOEmbedded
+import Testing
+
+@testable import RPC
+
+@Suite(.timeLimit(.minutes(5)))
+struct LimitTests {
+    @Test
+    func `Streams are counted by the second`() {
+        var rate = StreamRate(limit: 3)
+        var now = NIODeadline.uptimeNanoseconds(5)
+        for _ in 0..<2 {
+            let begun = [0, 0, 999, 999].map { rate.open(at: now + .milliseconds($0)) }
+            #expect(begun == [true, true, true, false])
+            now = now + .seconds(1)
+        }
+    }
+
+    @Test
+    func `Beginnings of messages are bounded by connection, and by share when there are many`() {
+        let unfinished = UnfinishedMessages()
+        unfinished.charge(UnfinishedMessages.byteCountOfAll)
+        #expect(
+            unfinished.limit(connectionCount: 1000) == UnfinishedMessages.byteCountOfConnection)
+        unfinished.charge(1)
+        #expect(unfinished.limit(connectionCount: 1) == UnfinishedMessages.byteCountOfConnection)
+        #expect(unfinished.limit(connectionCount: 64) == 1 << 20)
+        #expect(
+            unfinished.limit(connectionCount: 100_000) == UnfinishedMessages.leastShareByteCount)
+    }
+
+    @Test
+    func `A connection that begins too many large messages loses the newest`() async throws {
+        let server = try await EchoServer.start()
+        let peer = try RawPeer(port: server.port)
+        let part = 1 << 20
+        let message = RawPeer.envelope([], length: 4 << 20) + [UInt8](repeating: 1, count: part - 5)
+        var streams: [StreamID] = []
+        for _ in 0..<UnfinishedMessages.byteCountOfConnection / part {
+            let stream = try peer.open()
+            try Self.send(message, peer, stream)
+            streams.append(stream)
+        }
+        try await eventually {
+            server.options.unfinished.byteCount == UnfinishedMessages.byteCountOfConnection
+        }
+        #expect(server.options.counters.refusals.count(of: "unfinished_messages") == 0)
+        let last = try peer.open()
+        try peer.sendData(RawPeer.envelope([], length: 100), on: last)
+        #expect(try peer.status(of: last).code == "8")
+        #expect(server.options.counters.refusals.count(of: "unfinished_messages") == 1)
+        // The others come to their end.
+        try peer.sendFrame(RawPeer.FrameType.reset, stream: streams[1], [0, 0, 0, 8])
+        let rest = [UInt8](repeating: 1, count: (4 << 20) + 5 - part)
+        try Self.send(rest, peer, streams[0])
+        try peer.sendData([], on: streams[0], end: true)
+        #expect(try peer.status(of: streams[0]).code == "0")
+        try await server.stop()
+    }
+
+    /// Reads now and then, or both sides' buffers would fill.
+    private static func send(_ bytes: [UInt8], _ peer: RawPeer, _ stream: StreamID) throws {
+        for start in stride(from: 0, to: bytes.count, by: 16384) {
+            try peer.sendData(Array(bytes[start..<min(start + 16384, bytes.count)]), on: stream)
+        }
+    }
+
+    @Test
+    func `A message that does not come to its end is given up`() throws {
+        let channel = EmbeddedChannel()
+        let options = ServerOptions(budget: ReceiveBudget(limitByteCount: 64 << 20))
+        try ServerConnection.serve(channel, router: EchoRouter(log: EchoLog()), options: options)
+        try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
+        let client = try Session(role: .client, limits: ConnectionLimits())
+        var events: [Event] = []
+        func exchange() throws {
+            while true {
+                var bytes = ByteBuffer()
+                _ = try client.send(into: &bytes, byteLimit: 1 << 20)
+                if bytes.readableBytes > 0 { try channel.writeInbound(bytes) }
+                channel.embeddedEventLoop.run()
+                guard let answer = try channel.readOutbound(as: ByteBuffer.self) else { return }
+                try client.receive(answer)
+                events += client.takeEvents()
+            }
+        }
+        try exchange()
+        let stream = try client.request(RawPeer.headers())
+        // A whole message, then one that comes a byte a tick.
+        client.append(to: stream, reserving: 10) {
+            $0.writeBytes(RawPeer.envelope([1]) + RawPeer.envelope([], length: 100))
+        }
+        try exchange()
+        for tick in 0...UnfinishedMessages.maxTickCount {
+            let isOver = options.counters.refusals.count(of: "late_message") > 0
+            #expect(!isOver, "given up after \(tick) ticks")
+            client.append(to: stream, reserving: 1) { $0.writeInteger(UInt8(tick)) }
+            try exchange()
+            channel.embeddedEventLoop.advanceTime(by: ConnectionLimits.tick)
+        }
+        try exchange()
+        #expect(options.counters.refusals.count(of: "late_message") == 1)
+        let status = events.compactMap { event -> String? in
+            if case .trailers(_, let fields) = event { fields["grpc-status"] } else { nil }
+        }
+        #expect(status == ["8"])
+        #expect(options.unfinished.byteCount == 0)
+        _ = try? channel.finish()
+    }
+}
+
+extension Refusals {
+    func count(of kind: String) -> Int { all.first { $0.kind == kind }?.count ?? -1 }
+}
