@@ -33,9 +33,14 @@ final class EventSink {
         var idleCount = 0
     }
 
-    private var headerBlockCount = 0
-    private var openHeaderBlock: Int?
+    var isGoingAway = false
+
+    private var scanner: FrameScanner
     private var openHeaderBlockAtTick: Int?
+    /// The streams of the input's DATA frames, and how many of these nghttp2 has taken or passed over.
+    private var scannedData: [StreamID] = []
+    private var takenDataCount = 0
+    private var ignoredData: [StreamID] = []
 
     var usefulByteCount: Int { limits.usefulByteCount }
 
@@ -48,33 +53,69 @@ final class EventSink {
         self.role = role
         self.limits = limits
         self.flood = FloodGuard(limits: limits)
+        self.scanner = FrameScanner(role: role)
         self.numbers = StreamNumbers(maxConcurrentStreams: limits.maxConcurrentStreams)
     }
 
-    func beginInput(_ bytes: UnsafeRawBufferPointer) { input = bytes }
+    func beginInput(_ bytes: UnsafeRawBufferPointer) {
+        input = bytes
+        scanner.scan(bytes) { scanned($0) }
+    }
 
     func endInput() { input = UnsafeRawBufferPointer(start: nil, count: 0) }
 
-    /// The first bytes of a frame came.
-    func beginFrame(_ type: UInt8, isHeaders: Bool) {
-        if isHeaders {
-            headerBlockCount += 1
-            openHeaderBlock = headerBlockCount
-        } else if type != Self.continuation {
-            openHeaderBlock = nil
+    // Frames, as they come in.
+
+    private func scanned(_ frame: FrameHeader) {
+        switch frame.kind {
+        case FrameHeader.data:
+            scannedData.append(frame.stream)
+            // DATA is cheap until a byte of it comes that is not padding.
+            if frame.endsStream { flood.useful() } else { flood.cheap() }
+        case FrameHeader.headers:
+            flood.useful()
+        case FrameHeader.priority:
+            flood.cheap()
+            // nghttp2 without its priority tree does not look (RFC 9113 section 6.3).
+            if frame.stream == 0 { violation = violation ?? .protocolError }
+        default:
+            flood.cheap()
         }
     }
 
-    /// CONTINUATION (RFC 9113 section 6.10).
-    private static let continuation: UInt8 = 9
+    /// nghttp2 takes a frame of DATA. Those found before it and not taken it ignores.
+    func beginData(_ stream: StreamID) {
+        isIdle = false
+        while takenDataCount < scannedData.count {
+            let next = scannedData[takenDataCount]
+            takenDataCount += 1
+            if next == stream { return }
+            ignoredData.append(next)
+        }
+    }
+
+    /// What nghttp2 ignored of the input.
+    func takeIgnoredData() -> [StreamID] {
+        ignoredData += scannedData[takenDataCount...]
+        scannedData.removeAll(keepingCapacity: scannedData.count <= ConnectionLimits.keptEventCount)
+        takenDataCount = 0
+        if ignoredData.isEmpty { return [] }
+        defer { ignoredData = [] }
+        return ignoredData
+    }
+
+    /// A frame came on a stream that is not there.
+    func judge(_ stream: StreamID) {
+        // After the last GOAWAY clients may have sent what they could not know to be ignored.
+        guard role == .server, !isGoingAway, let code = numbers.fault(on: stream) else { return }
+        violation = violation ?? code
+    }
 
     /// A header block that was under way at the last tick still is.
     func isHeaderBlockLate() -> Bool {
-        defer { openHeaderBlockAtTick = openHeaderBlock }
-        return openHeaderBlock != nil && openHeaderBlock == openHeaderBlockAtTick
+        defer { openHeaderBlockAtTick = scanner.openHeaderBlock }
+        return openHeaderBlockAtTick != nil && openHeaderBlockAtTick == scanner.openHeaderBlock
     }
-
-    func endHeaderBlock() { openHeaderBlock = nil }
 
     func ping() {
         if isIdle {

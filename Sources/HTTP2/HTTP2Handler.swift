@@ -153,6 +153,7 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
         isPumping = false
         if hasMore, state == .open { schedulePump() }
         if let detail = session.takeProtocolError() { end(by: .protocolError, detail) }
+        if let fault = session.floodFault { end(by: fault) }
         if session.hasEarlyEnds { scheduleEarlyEnds(session.takeEarlyEnds()) }
     }
 

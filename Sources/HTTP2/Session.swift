@@ -113,6 +113,11 @@ package final class Session {
             return nghttp2_session_mem_recv(session, start, bytes.count)
         }
         sink.endInput()
+        // Streams that are there ignore DATA too, while their reset waits to be sent.
+        for stream in sink.takeIgnoredData()
+        where nghttp2_session_find_stream(session, stream) == nil {
+            sink.judge(stream)
+        }
         releaseClosedBodies()
         switch taken {
         case 0...: break
@@ -128,8 +133,11 @@ package final class Session {
             sink.violation = nil
             terminate(code, debugData: "a frame on a stream that may not have it")
         }
-        if let fault = sink.flood.fault { throw .fault(fault) }
+        if let fault = floodFault { throw .fault(fault) }
     }
+
+    /// The peer has gone too far; what we had to send because of it counts too.
+    var floodFault: ConnectionFault? { role == .server ? sink.flood.fault : nil }
 
     /// The events since the last call. Give the list back with `recycle`, it keeps its memory.
     package func takeEvents() -> [Event] {

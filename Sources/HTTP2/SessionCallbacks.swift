@@ -43,35 +43,17 @@ private func onBeginFrame(
 ) -> CInt {
     guard let session, let header = header?.pointee else { return 0 }
     return withSink(userData) { sink in
-        if sink.role == .server { judgeStream(session, header, sink) }
-        let endStream = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
-        let isHeaders = UInt32(header.type) == NGHTTP2_HEADERS.rawValue
-        sink.beginFrame(header.type, isHeaders: isHeaders)
         switch UInt32(header.type) {
-        case NGHTTP2_DATA.rawValue where endStream: sink.flood.useful()
-        case NGHTTP2_HEADERS.rawValue: sink.flood.useful()
-        // DATA is cheap until a byte of it comes that is not padding.
-        default: sink.flood.cheap()
+        case NGHTTP2_DATA.rawValue:
+            sink.beginData(header.stream_id)
+        case NGHTTP2_HEADERS.rawValue:
+            sink.isIdle = false
+            if nghttp2_session_find_stream(session, header.stream_id) == nil {
+                sink.judge(header.stream_id)
+            }
+            sink.numbers.headers(on: header.stream_id)
+        default: break
         }
-        if isHeaders || UInt32(header.type) == NGHTTP2_DATA.rawValue { sink.isIdle = false }
-    }
-}
-
-/// What nghttp2 lets pass and RFC 9113 does not.
-private func judgeStream(_ session: OpaquePointer, _ header: nghttp2_frame_hd, _ sink: EventSink) {
-    let stream = header.stream_id
-    switch UInt32(header.type) {
-    case NGHTTP2_DATA.rawValue, NGHTTP2_HEADERS.rawValue:
-        if nghttp2_session_find_stream(session, stream) == nil,
-            let code = sink.numbers.fault(on: stream)
-        {
-            sink.violation = sink.violation ?? code
-        }
-        if UInt32(header.type) == NGHTTP2_HEADERS.rawValue { sink.numbers.headers(on: stream) }
-    case NGHTTP2_PRIORITY.rawValue:
-        // Without the priority tree it is not looked at (RFC 9113 section 6.3).
-        if stream == 0 { sink.violation = sink.violation ?? .protocolError }
-    default: break
     }
 }
 
@@ -115,7 +97,6 @@ private func onFrame(
         case NGHTTP2_DATA.rawValue:
             if endStream { sink.events.append(.endOfStream(header.stream_id)) }
         case NGHTTP2_HEADERS.rawValue:
-            sink.endHeaderBlock()
             sink.endHeaders(header.stream_id, endStream: endStream)
         case NGHTTP2_RST_STREAM.rawValue:
             sink.flood.reset()
@@ -140,7 +121,6 @@ private func onInvalidFrame(
 ) -> CInt {
     guard let stream = frame?.pointee.hd.stream_id else { return 0 }
     return withSink(userData) { sink in
-        sink.endHeaderBlock()
         // Its RST_STREAM may wait to be sent, while the client's next frames are here already.
         sink.numbers.resetByUs(stream)
         if error == NGHTTP2_ERR_REFUSED_STREAM.rawValue {
@@ -180,6 +160,7 @@ private func onFrameSent(
             }
         case NGHTTP2_GOAWAY.rawValue:
             let goAway = frame.pointee.goaway
+            sink.isGoingAway = true
             if goAway.error_code != ErrorCode.noError.rawValue {
                 let bytes = UnsafeBufferPointer(
                     start: goAway.opaque_data, count: goAway.opaque_data_len)

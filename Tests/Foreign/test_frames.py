@@ -131,6 +131,7 @@ STREAM_ERRORS = {
     "5.1: DATA after the stream's end": ({STREAM_CLOSED}, ENDED + data(1, b"x")),
     "5.1: HEADERS after the stream's end": (
         {STREAM_CLOSED}, ENDED + headers(1, flags=END_HEADERS | END_STREAM)),
+    "5.1: DATA after the client's own RST_STREAM": ({STREAM_CLOSED}, OPEN + rst(1) + data(1, b"x")),
     "5.1: HEADERS after the client's own RST_STREAM": (
         {STREAM_CLOSED, PROTOCOL_ERROR}, OPEN + rst(1) + headers(1)),
     "6.3: PRIORITY of four bytes": ({FRAME_SIZE_ERROR}, OPEN + frame(PRIORITY, 0, 1, b"\0" * 4)),
@@ -163,15 +164,11 @@ def test_5_1_headers_on_a_stream_that_both_have_ended_are_an_error(peer):
 
 
 @pytest.mark.parametrize("end", [b"", rst(1)], ids=["both ended it", "the client reset it"])
-def test_5_1_and_6_1_data_on_a_closed_stream_is_dropped(peer, end):
-    """The RFC asks for STREAM_CLOSED unless the server reset the stream. nghttp2 has forgotten it, and
-    drops the frame in each case; it tells nobody."""
+def test_5_1_and_6_1_data_on_a_closed_stream_is_an_error(peer, end):
     peer.send(call(1))
     peer.is_served(1)
     peer.send(end, data(1, b"x" * 100))
-    peer.is_alive()
-    assert len(peer.body(1)) == 5
-    peer.serves(3)
+    peer.ends(STREAM_CLOSED)
 
 
 def test_5_1_what_crosses_the_servers_reset_is_ignored(server):

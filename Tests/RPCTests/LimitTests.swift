@@ -41,7 +41,7 @@ struct LimitTests {
         let message = RawPeer.envelope([], length: 4 << 20) + [UInt8](repeating: 1, count: part - 5)
         var streams: [StreamID] = []
         for _ in 0..<UnfinishedMessages.byteCountOfConnection / part {
-            let stream = try peer.open()
+            let stream = try peer.open(RawPeer.headers("/test.Echo/Count"))
             try Self.send(message, peer, stream)
             streams.append(stream)
         }
