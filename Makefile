@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run stop test test-swift test-foreign interop model rig faults fairness bench \
+.PHONY: help run stop test test-swift test-foreign interop model rig faults fairness attacks bench \
 	bench-full check format lint proto check-proto buf-lint packages test-packages \
 	interop-packages clean fuzz test-asan test-tsan
 
@@ -152,6 +152,13 @@ fairness: packages test-packages $(VENV)/made ## Measures what a noisy key costs
 	@swift build -c release --product contactsd
 	CONTACTSD="$$(swift build -c release --show-bin-path)/contactsd" \
 		$(VENV)/bin/python Tests/Foreign/fairness_figures.py
+
+# FLAGS are further options, such as FLAGS='--seconds 5 PING'; see attack_figures.py --help.
+attacks: packages test-packages $(VENV)/made ## Measures what attackers cost the server and its other clients
+	@swift build -c release --product contactsd
+	swift build -c release --product contacts
+	CONTACTSD="$$(swift build -c release --show-bin-path)/contactsd" \
+		$(VENV)/bin/python Tests/Foreign/attack_figures.py $(FLAGS)
 
 # FLAGS are further options of the bench, such as FLAGS='--only new,changed'; see bench --help.
 CONTACTS ?= 200000
