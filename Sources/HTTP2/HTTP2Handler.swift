@@ -100,7 +100,7 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
     private func fail(_ error: HTTP2Error) {
         switch error {
         case .fault(let fault): end(by: fault)
-        case .noMoreStreams: context?.close(promise: nil)
+        case .noMoreStreams: abandon()
         case .library(let code, let operation): end(by: .library, "\(operation) \(code)")
         }
     }
@@ -113,7 +113,7 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
         delegate.failed(fault, detail: detail)
         guard let code = fault.goAwayCode, state == .open else {
             // nghttp2's own GOAWAY goes the usual way.
-            if fault != .protocolError { context?.close(promise: nil) }
+            if fault != .protocolError { abandon() }
             return
         }
         session.terminate(code, debugData: fault.rawValue)
@@ -234,9 +234,13 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
         }
     }
 
-    package func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        context.close(promise: nil)
+    /// Closes without a word more. TLS below takes a moment for it, in which nothing is taken in.
+    private func abandon() {
+        if state == .open { state = .lingering }
+        context?.close(promise: nil)
     }
+
+    package func errorCaught(context: ChannelHandlerContext, error: any Error) { abandon() }
 
     package func channelInactive(context: ChannelHandlerContext) {
         end()
