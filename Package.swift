@@ -18,6 +18,8 @@ let package = Package(
     dependencies: [
         // Sockets and event loops.
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        // TLS on NIO channels; it brings its own BoringSSL, so no system library has to keep step.
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         // A queue that gives memory back as it is emptied; NIO brings it along anyway.
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         // Logging behind the API that a Swift service's operators know.
@@ -62,6 +64,16 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
             ],
             swiftSettings: settings),
+        // Certificates and handshakes. Knows nothing of what is spoken inside.
+        .target(
+            name: "TLS",
+            dependencies: [
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "NIOTLS", package: "swift-nio"),
+            ],
+            swiftSettings: settings),
         // PostgreSQL connections, COPY, results, private clusters. Knows nothing of contacts.
         .target(name: "Postgres", dependencies: ["CLibpq"], swiftSettings: settings),
         // Lanes, transactions, the upsert. Knows nothing of HTTP/2, RPC or channels.
@@ -87,7 +99,7 @@ let package = Package(
         .target(
             name: "ContactsClient",
             dependencies: [
-                "Contacts", "RPC", "HTTP2",
+                "Contacts", "RPC", "HTTP2", "TLS",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -98,7 +110,7 @@ let package = Package(
         .target(
             name: "ContactsServer",
             dependencies: [
-                "Access", "CDescriptors", "CMalloc", "Contacts", "HTTP2", "RPC", "Postgres",
+                "Access", "CDescriptors", "CMalloc", "Contacts", "HTTP2", "RPC", "TLS", "Postgres",
                 "Ingest",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
@@ -111,7 +123,7 @@ let package = Package(
         .executableTarget(
             name: "contactsd",
             dependencies: [
-                "Access", "ContactsServer", "Ingest", "Postgres",
+                "Access", "ContactsServer", "Ingest", "Postgres", "TLS",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -175,6 +187,15 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "TLSTests",
+            dependencies: [
+                "TLS", "RPC", "HTTP2", "TestSupport",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
             ],
             swiftSettings: settings),
         .testTarget(

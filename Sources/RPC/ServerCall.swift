@@ -14,6 +14,9 @@ package final class ServerCall {
     package let eventLoop: any EventLoop
     /// The client's socket address, as text.
     package let peerAddress: String
+    /// The names in the client's certificate, verified during the TLS handshake: URIs, then DNS names,
+    /// else the common name. Empty in clear text, and where clients need no certificate.
+    package let peerIdentities: [String]
 
     let stream: StreamID
     private let session: Session
@@ -57,6 +60,7 @@ package final class ServerCall {
         self.connection = connection
         self.eventLoop = connection.eventLoop
         self.peerAddress = connection.peerAddress
+        self.peerIdentities = connection.peerIdentities
         self.budget = connection.options.budget
         self.inbox = Inbox(
             maxMessageByteCount: connection.options.maxMessageByteCount,

@@ -39,6 +39,7 @@ package final class ServerConnection: SessionDelegate {
     let options: ServerOptions
     let eventLoop: any EventLoop
     private(set) var peerAddress = ""
+    let peerIdentities: [String]
 
     private let router: any CallRouter
     private var session: Session?
@@ -66,11 +67,15 @@ package final class ServerConnection: SessionDelegate {
     /// A finished call whose last bytes the client does not take is reset after so many ticks.
     private static let maxFinishedTickCount = 3
 
-    private init(router: any CallRouter, options: ServerOptions, eventLoop: any EventLoop) {
+    private init(
+        router: any CallRouter, options: ServerOptions, peerIdentities: [String],
+        eventLoop: any EventLoop
+    ) {
         precondition(
             options.isConsistent, "the stream window is too small for the largest message")
         self.router = router
         self.options = options
+        self.peerIdentities = peerIdentities
         self.eventLoop = eventLoop
         age = ConnectionAge(
             options.age, openedAt: .now(), chance: .random(in: -1...1))
@@ -79,12 +84,16 @@ package final class ServerConnection: SessionDelegate {
 
     /// Serves a channel that was just accepted. Call it in the child channel's initializer; to
     /// drain, fire `ChannelShouldQuiesceEvent` into the channel's pipeline.
+    ///
+    /// - Parameter peerIdentities: The names in the client's certificate, which was verified.
     package static func serve(
-        _ channel: any Channel, router: any CallRouter, options: ServerOptions
+        _ channel: any Channel, router: any CallRouter, options: ServerOptions,
+        peerIdentities: [String] = []
     ) throws {
         try ChannelSetup.apply(to: channel)
         let connection = ServerConnection(
-            router: router, options: options, eventLoop: channel.eventLoop)
+            router: router, options: options, peerIdentities: peerIdentities,
+            eventLoop: channel.eventLoop)
         let handler = try HTTP2Handler(
             role: .server, limits: options.limits, delegate: connection)
         try channel.pipeline.syncOperations.addHandler(handler)
