@@ -10,7 +10,7 @@ SHELL := /bin/bash
 
 # What is built against and run with, and what only the tests and checks need.
 PACKAGES := libnghttp2-dev libprotobuf-c-dev libpq-dev zlib1g-dev pkg-config postgresql-15
-TEST_PACKAGES := protobuf-compiler protobuf-c-compiler nghttp2-client curl python3-venv
+TEST_PACKAGES := protobuf-compiler protobuf-c-compiler nghttp2-client curl python3-venv openssl
 FUZZ_PACKAGES := protobuf-compiler libprotobuf-dev
 
 LISTEN ?= 127.0.0.1:50051
@@ -72,7 +72,7 @@ stop: ## Stops the server that `make run` left up
 test: test-swift test-foreign ## Runs every test, with the PostgreSQL that they start
 
 BLOCKING := ^(IngestTests|PostgresTests)[.]
-test-swift: packages
+test-swift: packages test-packages
 	@swift build --build-tests
 	# Apart, since libpq blocks the few threads on which others would wait for their turn.
 	swift test --skip-build --skip '$(BLOCKING)'
