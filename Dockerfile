@@ -15,11 +15,14 @@ RUN swift build -c release --static-swift-stdlib --product contactsd \
 
 FROM debian:bookworm-slim
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends libnghttp2-14 libprotobuf-c1 libpq5 zlib1g \
+    && apt-get install -y --no-install-recommends \
+        libnghttp2-14 libprotobuf-c1 libpq5 zlib1g ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --no-create-home contacts
 COPY --from=build /usr/local/bin/contactsd /usr/local/bin/contacts /usr/local/bin/
 USER contacts
+# Others can reach this, so it wants CONTACTS_TLS_CERTIFICATE and CONTACTS_TLS_KEY, or
+# CONTACTS_CLEAR_TEXT=1.
 ENV CONTACTS_LISTEN=0.0.0.0:50051
 EXPOSE 50051
 # SIGTERM drains: running transactions commit and are answered.

@@ -11,6 +11,7 @@ internal import NIOConcurrencyHelpers
 internal import NIOCore
 internal import NIOPosix
 internal import RPC
+package import TLS
 
 package final class ContactsServer: Sendable {
     /// How long calls may take to end once the server stops. A transaction takes far less; a peer
@@ -28,12 +29,14 @@ package final class ContactsServer: Sendable {
 
     /// Starts to listen.
     ///
-    /// - Parameter keys: What callers may present; `nil`: no keys are known, nor demanded.
+    /// - Parameters:
+    ///   - certificates: `nil`: clear text.
+    ///   - keys: What callers may present; `nil`: no keys are known, nor demanded.
     /// - Throws: `IOError` when the address cannot be bound.
     package init(
-        host: String, port: Int, engine: IngestEngine, keys: KeyTable? = nil,
-        life: ConnectionLife = ConnectionLife(), policy: ConnectionPolicy = ConnectionPolicy(),
-        logger: Logger
+        host: String, port: Int, certificates: ServerCertificates? = nil, engine: IngestEngine,
+        keys: KeyTable? = nil, life: ConnectionLife = ConnectionLife(),
+        policy: ConnectionPolicy = ConnectionPolicy(), logger: Logger
     ) throws {
         group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
         let channels = OpenChannels()
@@ -59,7 +62,11 @@ package final class ContactsServer: Sendable {
                     channel.eventLoop.makeCompletedFuture {
                         try admission.admit(channel)
                         channels.add(channel)
-                        try ServerConnection.serve(channel, router: router, options: serverOptions)
+                        try Self.secure(channel, by: certificates) { identities in
+                            try ServerConnection.serve(
+                                channel, router: router, options: serverOptions,
+                                peerIdentities: identities)
+                        }
                     }
                 }
                 .bind(host: host, port: port).wait()
@@ -71,8 +78,18 @@ package final class ContactsServer: Sendable {
         self.logger = logger
         FreeMemory.watch(options.counters, budget, on: group.next())
         status = ServerStatus(
-            counters: options.counters, budget: budget, unanswered: unanswered, engine: engine)
+            counters: options.counters, budget: budget, unanswered: unanswered, engine: engine,
+            certificates: certificates)
         address = "\(host):\(listener.localAddress?.port ?? port)"
+    }
+
+    /// What is above TLS, or the socket itself, comes once it is known who is there.
+    private static func secure(
+        _ channel: any Channel, by certificates: ServerCertificates?,
+        _ serve: @escaping ([String]) throws -> Void
+    ) throws {
+        guard let certificates else { return try serve([]) }
+        try certificates.serve(channel, whenReady: serve)
     }
 
     /// Ends in order: no new connection, no new call; what is taken is committed and answered, then

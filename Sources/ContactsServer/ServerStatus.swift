@@ -6,6 +6,7 @@ internal import Ingest
 internal import Postgres
 internal import RPC
 internal import Synchronization
+internal import TLS
 
 /// Contacts that calls have taken and not answered.
 final class UnansweredContacts: Sendable {
@@ -24,6 +25,7 @@ struct ServerStatus: Sendable {
     let budget: ReceiveBudget
     let unanswered: UnansweredContacts
     let engine: IngestEngine
+    let certificates: ServerCertificates?
 
     /// Names as in the contract; a number each.
     var json: String {
@@ -38,6 +40,7 @@ struct ServerStatus: Sendable {
             ("database_connections", "\(Connection.openCount)"),
             // Since the start: what was not done for a peer, and connections that were ended.
             ("refused", Self.json(counters.refusals.all)),
+            ("failed_handshakes", "\(certificates?.failedHandshakeCount ?? 0)"),
         ]
         return Self.object(values) + "\n"
     }

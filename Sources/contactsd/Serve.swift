@@ -40,8 +40,11 @@ struct Serve: ParsableCommand {
 
     @OptionGroup var access: AccessOptions
 
+    @OptionGroup var tls: TLSOptions
+
     @OptionGroup var database: DatabaseOptions
-    @OptionGroup var limits: LimitOptions
+
+    @OptionGroup(title: "Limits") var limits: LimitOptions
 
     @OptionGroup(title: "Connections") var connectionLife: ConnectionLifeOptions
 
@@ -58,6 +61,9 @@ struct Serve: ParsableCommand {
         let askedLaneCount = try self.askedLaneCount()
         let demand = try access.demand(listeningOn: host)
         let life = try connectionLife.life()
+        let certificates = try tls.certificates(for: host, logger)
+        let watch = certificates.map(CertificateWatch.init)
+        defer { watch?.stop() }
         let opened = try database.open(logger)
         let signals = StopSignals()
         do {
@@ -72,8 +78,8 @@ struct Serve: ParsableCommand {
             defer { keys.stop() }
             let server = try listening(on: host, port) {
                 try ContactsServer(
-                    host: host, port: port, engine: engine, keys: keys, life: life,
-                    policy: limits.policy, logger: logger)
+                    host: host, port: port, certificates: certificates, engine: engine,
+                    keys: keys, life: life, policy: limits.policy, logger: logger)
             }
             let adminServer = try adminAddress.map { host, port in
                 try listening(on: host, port) {
@@ -83,6 +89,7 @@ struct Serve: ParsableCommand {
             defer { adminServer?.stop() }
             var metadata: Logger.Metadata = [
                 "listen": "\(server.address)", "lanes": "\(laneCount)",
+                "tls": "\(certificates != nil)",
             ]
             if let adminServer, let adminAddress {
                 metadata["admin"] = "\(adminAddress.host):\(adminServer.port)"
