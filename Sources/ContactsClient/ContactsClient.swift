@@ -9,6 +9,7 @@ internal import NIOConcurrencyHelpers
 internal import NIOCore
 internal import NIOPosix
 internal import RPC
+internal import TLS
 
 /// A client of `contacts.v1.ContactService`: one HTTP/2 connection that carries many calls at once.
 ///
@@ -37,12 +38,18 @@ public final class ContactsClient: Sendable {
         public var workspace: String?
         /// What the caller is known by, made with `contactsd key create`.
         public var key: String?
+        /// How to speak TLS; `nil` is clear text.
+        public var security: Security?
 
         /// Makes a configuration; what is left out is the server's own default.
-        public init(host: String = "127.0.0.1", port: Int = 50051, workspace: String? = nil) {
+        public init(
+            host: String = "127.0.0.1", port: Int = 50051, workspace: String? = nil,
+            security: Security? = nil
+        ) {
             self.host = host
             self.port = port
             self.workspace = workspace
+            self.security = security
         }
 
         /// What every call says of its caller.
@@ -72,10 +79,11 @@ public final class ContactsClient: Sendable {
     /// Connects to a server.
     ///
     /// - Throws: `ClientError` with `UNAVAILABLE` when nothing listens there, or when what listens
-    ///   does not speak HTTP/2 within ten seconds.
+    ///   does not speak HTTP/2 within ten seconds, or the two do not trust each other;
+    ///   `SecurityFileError` when a file of its `security` is of no use.
     public static func connect(_ configuration: Configuration) async throws -> ContactsClient {
         let address = "\(configuration.host):\(configuration.port)"
-        let attempts = ConnectionAttempts()
+        let attempts = ConnectionAttempts(try configuration.clientTLS(), limit: connectTimeout)
         let channel: any Channel
         do {
             channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
@@ -99,7 +107,7 @@ public final class ContactsClient: Sendable {
             try await attempt.ready.futureResult.get()
         } catch {
             channel.close(promise: nil)
-            throw ClientError.unavailable("\(address) does not answer as an HTTP/2 server")
+            throw ClientError.noServer(address, error, isSecure: configuration.security != nil)
         }
         timeout.cancel()
         return ContactsClient(
@@ -213,6 +221,13 @@ private final class ConnectionAttempts: Sendable {
     }
 
     private let attempts = NIOLockedValueBox<[ObjectIdentifier: Attempt]>([:])
+    private let tls: ClientTLS?
+    private let limit: TimeAmount
+
+    init(_ tls: ClientTLS?, limit: TimeAmount) {
+        self.tls = tls
+        self.limit = limit
+    }
 
     subscript(channel: any Channel) -> Attempt? {
         attempts.withLockedValue { $0[ObjectIdentifier(channel)] }
@@ -222,7 +237,14 @@ private final class ConnectionAttempts: Sendable {
         let ready = channel.eventLoop.makePromise(of: Void.self)
         // A channel that never connects is never opened, so its end is not told by the connection.
         channel.closeFuture.whenComplete { _ in ready.fail(ChannelError.alreadyClosed) }
-        let connection = try ClientConnection.install(on: channel, authority: authority) { change in
+        var options = ClientOptions()
+        if let tls {
+            options.scheme = "https"
+            try tls.connect(channel, limit: limit) { ready.fail($0) }
+        }
+        let connection = try ClientConnection.install(
+            on: channel, authority: authority, options: options
+        ) { change in
             if change == .ready { ready.succeed() }
         }
         let attempt = Attempt(

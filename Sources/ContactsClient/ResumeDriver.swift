@@ -97,6 +97,8 @@ struct ResumeDriver: Sendable {
     }
 
     private static func clientError(_ error: any Error) -> ClientError {
-        error as? ClientError ?? .cancelledByCaller
+        // It was of use at the first connection, so somebody is exchanging it.
+        if let error = error as? SecurityFileError { return .unavailable("\(error)") }
+        return error as? ClientError ?? .cancelledByCaller
     }
 }

@@ -33,6 +33,7 @@ package enum ErrorText {
         case is TooManyFailures: ExitStatus.someFailed
         case let error as FileError:
             error.action == "write" ? ExitStatus.cannotCreate : ExitStatus.noInput
+        case is SecurityFileError: ExitStatus.noInput
         case let error as ClientError:
             error.isUnavailable ? ExitStatus.unavailable : ExitStatus.software
         default: ExitStatus.software

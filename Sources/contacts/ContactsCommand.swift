@@ -44,6 +44,36 @@ struct ServerOptions: ParsableArguments {
             valueName: "file"))
     var keyFile: String?
 
+    @Flag(help: "Speaks TLS; the server's certificate has to be one that this system trusts.")
+    var tls = false
+
+    @Option(
+        help: ArgumentHelp(
+            "Speaks TLS and trusts these authorities alone, in PEM format.", valueName: "file"))
+    var ca: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Speaks TLS and shows this certificate to a server that demands one.",
+            valueName: "file"))
+    var certificate: String?
+
+    @Option(help: ArgumentHelp("The key of --certificate.", valueName: "file"))
+    var key: String?
+
+    func validate() throws {
+        if (certificate == nil) != (key == nil) {
+            throw ValidationError("give --certificate and --key, or neither")
+        }
+    }
+
+    private var security: ContactsClient.Security? {
+        var identity: ContactsClient.Security.Identity?
+        if let certificate, let key { identity = .init(certificate: certificate, key: key) }
+        guard tls || ca != nil || identity != nil else { return nil }
+        return ContactsClient.Security(authorities: ca, identity: identity)
+    }
+
     func configuration() throws -> ContactsClient.Configuration {
         let environment = ProcessInfo.processInfo.environment
         guard
@@ -55,6 +85,7 @@ struct ServerOptions: ParsableArguments {
         if let file = keyFile ?? environment["CONTACTS_KEY_FILE"], !file.isEmpty, file != "-" {
             configuration.key = try key(in: file)
         }
+        configuration.security = security
         return configuration
     }
 
