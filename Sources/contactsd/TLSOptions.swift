@@ -41,7 +41,7 @@ struct TLSOptions: ParsableArguments {
             throw ValidationError("give either --clear-text or --tls-certificate, not both")
         }
         if let files { return try ServerCertificates(files, logger: logger) }
-        guard isClearTextAsked || Self.isLoopback(host) else {
+        guard isClearTextAsked || AccessOptions.isLoopback(host) else {
             throw ValidationError(
                 """
                 --listen: others can reach \(host), so give --tls-certificate and --tls-key; \
@@ -71,18 +71,6 @@ struct TLSOptions: ParsableArguments {
 
     private static func variable(_ name: String) -> String? {
         ProcessInfo.processInfo.environment[name].flatMap { $0.isEmpty ? nil : $0 }
-    }
-
-    /// Other names may lead anywhere, whatever they do today.
-    static func isLoopback(_ host: String) -> Bool {
-        if host == "localhost" { return true }
-        var four = in_addr()
-        if inet_pton(AF_INET, host, &four) == 1 {
-            return UInt32(bigEndian: four.s_addr) >> 24 == 127
-        }
-        var six = in6_addr()
-        guard inet_pton(AF_INET6, host, &six) == 1 else { return false }
-        return withUnsafeBytes(of: six) { $0.dropLast().allSatisfy { $0 == 0 } && $0.last == 1 }
     }
 }
 

@@ -516,7 +516,7 @@ def test_clear_text_has_to_be_asked_for_where_others_can_reach_it(address):
 @pytest.mark.parametrize("arguments, variables", [
     (["--clear-text"], {}), ([], {"CONTACTS_CLEAR_TEXT": "1"})])
 def test_clear_text_that_was_asked_for(own_servers, arguments, variables):
-    server = own_servers(arguments=["--listen", "0.0.0.0:0", *arguments], variables=variables)
+    server = own_servers(arguments=["--listen", "0.0.0.0:0", "--auth", "never", *arguments], variables=variables)
     channel = grpc.insecure_channel(f"127.0.0.1:{server.port}")
     stub = rpc.ContactServiceStub(channel)
     assert upsert(stub, [contact("clear")]).results[0].status == CREATED
@@ -526,7 +526,7 @@ def test_clear_text_that_was_asked_for(own_servers, arguments, variables):
 def test_tls_anywhere_and_from_the_environment(authority, own_servers):
     pair = authority.issue_server()
     server = own_servers(
-        arguments=["--listen", "0.0.0.0:0"],
+        arguments=["--listen", "0.0.0.0:0", "--auth", "never"],
         variables={"CONTACTS_TLS_CERTIFICATE": str(pair.certificate),
                    "CONTACTS_TLS_KEY": str(pair.key),
                    "CONTACTS_TLS_CLIENT_CA": str(authority.certificate)})
