@@ -44,11 +44,12 @@ public final class ContactsClient: Sendable {
         /// Makes a configuration; what is left out is the server's own default.
         public init(
             host: String = "127.0.0.1", port: Int = 50051, workspace: String? = nil,
-            security: Security? = nil
+            key: String? = nil, security: Security? = nil
         ) {
             self.host = host
             self.port = port
             self.workspace = workspace
+            self.key = key
             self.security = security
         }
 

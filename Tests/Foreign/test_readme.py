@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from harness import field, upsert
+from keys import make_key
 from stubs import REPOSITORY, pb
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -15,7 +16,8 @@ def block(language, containing):
     return next(text for text in blocks if containing in text)
 
 
-def test_the_python_client_of_the_readme_works_as_printed(server, tmp_path):
+def test_the_python_client_of_the_readme_works_as_printed(own_servers, tmp_path):
+    server = own_servers()
     command = block("sh", "grpc_tools.protoc").split()
     assert command[0] == "python"
     command[0] = sys.executable
@@ -23,11 +25,14 @@ def test_the_python_client_of_the_readme_works_as_printed(server, tmp_path):
                for part in command]
     subprocess.run(command, check=True, timeout=60)
     program = tmp_path / "client.py"
-    # Only the port is the test's own.
+    # Only the port and the key are the test's own.
     program.write_text(
         block("python", "BulkUpsert").replace("127.0.0.1:50051", server.address))
+    (tmp_path / ".run").mkdir()
+    (tmp_path / ".run" / "key").write_text(make_key(server) + "\n")
     done = subprocess.run(
-        [sys.executable, program], capture_output=True, text=True, timeout=60, check=True)
+        [sys.executable, program], capture_output=True, text=True, timeout=60, check=True,
+        cwd=tmp_path)
     lines = [line.split() for line in done.stdout.splitlines()]
     assert [int(line[0]) for line in lines] == list(range(1, 1001))
     assert {line[1] for line in lines} <= {
