@@ -149,7 +149,8 @@ package struct EnvelopeReader {
         guard var chunk = chunks[firstChunk].take() else { return nil }
         let length: Int?
         do throws(EnvelopeError) {
-            length = try self.length(in: chunk)
+            length = try Self.length(
+                in: chunk, limit: maxMessageByteCount, takesCompressed: takesCompressed)
         } catch {
             chunks[firstChunk] = chunk
             throw error
@@ -158,6 +159,7 @@ package struct EnvelopeReader {
             chunks[firstChunk] = chunk
             return nil
         }
+        noteFlag(of: chunk)
         chunk.moveReaderIndex(forwardBy: Envelope.prefixByteCount)
         unreadByteCount -= Envelope.prefixByteCount + length
         if chunk.readableBytes == length {
@@ -172,7 +174,8 @@ package struct EnvelopeReader {
     /// Moves just as much as the message needs from the first chunk to `partial`.
     private mutating func collect() throws(EnvelopeError) -> ByteBuffer? {
         guard var chunk = chunks[firstChunk].take() else { return nil }
-        let length = try self.length(in: partial)
+        let length = try Self.length(
+            in: partial, limit: maxMessageByteCount, takesCompressed: takesCompressed)
         let goal = Envelope.prefixByteCount + (length ?? 0)
         let count = min(goal - partial.readableBytes, chunk.readableBytes)
         if partial.capacity == 0 || (length != nil && partial.capacity < goal) {
@@ -181,9 +184,11 @@ package struct EnvelopeReader {
         }
         if let piece = chunk.readSlice(length: count) { partial.writeImmutableBuffer(piece) }
         if chunk.readableBytes > 0 { chunks[firstChunk] = chunk } else { finishFirstChunk() }
-        guard let whole = try self.length(in: partial),
-            partial.readableBytes == Envelope.prefixByteCount + whole
+        let whole = try Self.length(
+            in: partial, limit: maxMessageByteCount, takesCompressed: takesCompressed)
+        guard let whole, partial.readableBytes == Envelope.prefixByteCount + whole
         else { return nil }
+        noteFlag(of: partial)
         var message = partial
         partial = ByteBuffer()
         message.moveReaderIndex(forwardBy: Envelope.prefixByteCount)
@@ -201,9 +206,17 @@ package struct EnvelopeReader {
         }
     }
 
+    /// Of a whole message behind its prefix.
+    private mutating func noteFlag(of message: ByteBuffer) {
+        guard takesCompressed else { return }
+        wasCompressed = message.getInteger(at: message.readerIndex, as: UInt8.self) == 1
+    }
+
     /// The length in the prefix; nil while the prefix is incomplete. The limit is checked here,
     /// before a byte of the message is kept.
-    private mutating func length(in buffer: ByteBuffer) throws(EnvelopeError) -> Int? {
+    private static func length(
+        in buffer: ByteBuffer, limit: Int, takesCompressed: Bool
+    ) throws(EnvelopeError) -> Int? {
         let (flag, length) = buffer.withUnsafeReadableBytes { bytes in
             (
                 bytes.first ?? 0,
@@ -213,12 +226,9 @@ package struct EnvelopeReader {
         }
         if flag == 1, !takesCompressed { throw .compressed }
         if flag > 1 { throw .unknownFlag(flag) }
-        wasCompressed = flag == 1
         guard let length else { return nil }
         let byteCount = Int(UInt32(bigEndian: length))
-        if byteCount > maxMessageByteCount {
-            throw .tooLong(byteCount: byteCount, limit: maxMessageByteCount)
-        }
+        if byteCount > limit { throw .tooLong(byteCount: byteCount, limit: limit) }
         return byteCount
     }
 }

@@ -26,9 +26,9 @@ struct Inbox {
     let inflates: Bool
     /// Credit of messages that were pulled and are not done: their bytes in memory.
     private(set) var uncreditedByteCount = 0
-    /// The same messages as they came, which is what flow control counts. It differs where they were
-    /// compressed.
-    private var uncreditedWireByteCount = 0
+    /// By how much these are longer than they came, which is what flow control counts: less than
+    /// nothing for a short message that compression made longer.
+    private var surplusByteCount = 0
 
     init(maxMessageByteCount: Int, inflates: Bool = false) {
         reader = EnvelopeReader(
@@ -38,7 +38,7 @@ struct Inbox {
     }
 
     /// What the peer may not send again yet.
-    var heldByteCount: Int { uncreditedWireByteCount + reader.unreadByteCount }
+    var heldByteCount: Int { uncreditedByteCount - surplusByteCount + reader.unreadByteCount }
 
     /// What is held and waits for no further byte: messages which were pulled, and all that lies
     /// behind one which was not. The beginning of a message alone does not count, or beginnings on
@@ -58,24 +58,30 @@ struct Inbox {
     mutating func append(_ chunk: consuming ByteBuffer) { reader.append(chunk) }
 
     mutating func next() throws(EnvelopeError) -> ReceivedMessage? {
-        guard var bytes = try reader.next() else { return nil }
-        uncreditedWireByteCount += bytes.readableBytes + Envelope.prefixByteCount
-        if reader.wasCompressed { bytes = try Gzip.inflate(bytes, limit: maxMessageByteCount) }
+        guard let bytes = try reader.next() else { return nil }
+        if inflates, reader.wasCompressed { return try inflated(bytes) }
         let credit = bytes.readableBytes + Envelope.prefixByteCount
         uncreditedByteCount += credit
         return ReceivedMessage(
             bytes: bytes, creditByteCount: credit, wasCompressed: reader.wasCompressed)
     }
 
+    private mutating func inflated(_ bytes: ByteBuffer) throws(EnvelopeError) -> ReceivedMessage {
+        let message = try Gzip.inflate(bytes, limit: maxMessageByteCount)
+        let credit = message.readableBytes + Envelope.prefixByteCount
+        uncreditedByteCount += credit
+        surplusByteCount += message.readableBytes - bytes.readableBytes
+        return ReceivedMessage(bytes: message, creditByteCount: credit)
+    }
+
     func finish() throws(EnvelopeError) { try reader.finish() }
 
     mutating func credit(_ byteCount: Int) {
         precondition(byteCount <= uncreditedByteCount, "more credit returned than was given out")
-        // In proportion, and all of it with the last message.
-        uncreditedWireByteCount -=
-            uncreditedWireByteCount == uncreditedByteCount
-            ? byteCount
-            : uncreditedWireByteCount * byteCount / max(1, uncreditedByteCount)
+        if surplusByteCount != 0, uncreditedByteCount > 0 {
+            // In proportion, and all of it with the last message.
+            surplusByteCount -= surplusByteCount * byteCount / uncreditedByteCount
+        }
         uncreditedByteCount -= byteCount
     }
 

@@ -23,6 +23,8 @@ package final class ServerCall {
     private let budget: ReceiveBudget
     private var state = ServerCallState()
     private var inbox: Inbox
+    /// Of the inbox; here it costs nothing to ask.
+    private let inflates: Bool
     private var outbound: OutboundStream?
     private var handler: (any CallHandler)?
     /// Cleared when the stream is gone, which ends the cycle with the connection's table of calls.
@@ -62,9 +64,9 @@ package final class ServerCall {
         self.peerAddress = connection.peerAddress
         self.peerIdentities = connection.peerIdentities
         self.budget = connection.options.budget
+        self.inflates = head.isCompressed
         self.inbox = Inbox(
-            maxMessageByteCount: connection.options.maxMessageByteCount,
-            inflates: head.isCompressed)
+            maxMessageByteCount: connection.options.maxMessageByteCount, inflates: inflates)
         self.compressesMessages = head.isCompressed
     }
 
@@ -80,10 +82,10 @@ package final class ServerCall {
     /// for it, and `ended` is called from in here. Compressed messages wait while the server has
     /// enough to do; `messagesAvailable` is called again for them.
     package func nextMessage() -> ReceivedMessage? {
-        guard !state.isFinished, !inbox.inflates || mayInflate() else { return nil }
+        guard !state.isFinished, !inflates || mayInflate() else { return nil }
         do throws(EnvelopeError) {
             if let message = try inbox.next() {
-                if inbox.inflates { recharge() }
+                if inflates { recharge() }
                 unfinishedTickCount = 0
                 return message
             }
@@ -286,7 +288,7 @@ package final class ServerCall {
 
     private func recharge() {
         let byteCount = max(0, inbox.completeByteCount - dischargedByteCount)
-        if inbox.inflates { rechargeInflated() }
+        if inflates { rechargeInflated() }
         guard byteCount != chargedByteCount else { return }
         budget.charge(byteCount - chargedByteCount)
         connection?.heldByteCount += byteCount - chargedByteCount
