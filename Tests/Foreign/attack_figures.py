@@ -1,6 +1,6 @@
 """What attackers cost the server and its other clients, measured at full size.
 
-    python attack_figures.py [--seconds 60] [--connections 50] [NAME...]
+    python attack_figures.py [--seconds 60] [--connections 50] [--contacts 500000] [NAME...]
 
 needs CONTACTSD and CONTACTS, the two programs. Each attack of attacks.py runs alone on one connection,
 then all run together, each on many connections. The attackers are a process of their own at the lowest
@@ -30,7 +30,6 @@ CONTACTS = os.environ.get("CONTACTS", os.path.join(os.path.dirname(harness.CONTA
 # Bounds. Milliseconds that a call may take in any case: the scheduler's share on two processors.
 GROWTH_ALONE, MEMORY_ALL, P99_FACTOR, P99_FLOOR, THROUGHPUT_SHARE = 32, 300, 2.0, 15.0, 0.5
 CALLS_PER_SECOND = 50
-LOAD = 500_000
 
 
 class Attacker:
@@ -179,27 +178,27 @@ def alone(server, honest, name, seconds, failures):
           f" {quiet:.1f} | {attacked:.1f} | {after:.1f} |{'' if is_right else ' BROKEN |'}", flush=True)
 
 
-def load(server, name):
+def load(server, name, count):
     """New contacts a second by `contacts load`."""
     begin = time.monotonic()
     done = subprocess.run(
-        [CONTACTS, "load", "--server", server.address, "--prefix", name, "--contacts", str(LOAD)],
+        [CONTACTS, "load", "--server", server.address, "--prefix", name, "--contacts", str(count)],
         capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    return LOAD / (time.monotonic() - begin)
+    return count / (time.monotonic() - begin)
 
 
-def together(server, names, count, failures):
-    load(server, "first")
-    quiet = load(server, "quiet")
+def together(server, names, count, contacts, failures):
+    load(server, "first", contacts)
+    quiet = load(server, "quiet", contacts)
     memory = Memory(server)
     attackers = Attackers(names, count, 900, server.port)
     time.sleep(10)
-    attacked = load(server, "attacked")
+    attacked = load(server, "attacked", contacts)
     told = attackers.finish()
     most = memory.stop()
     time.sleep(1)
-    after = load(server, "after")
+    after = load(server, "after", contacts)
     print(f"\n{count} connections of each at once: {told['connections']} connections,"
           f" {told['mebibytes']:.0f} MiB sent; {most:.0f} MiB held at most; contacts a second:"
           f" {quiet:.0f} before, {attacked:.0f} meanwhile, {after:.0f} a second later")
@@ -213,6 +212,7 @@ def main():
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--connections", type=int, default=50)
+    parser.add_argument("--contacts", type=int, default=500_000)
     parser.add_argument("names", nargs="*")
     told = parser.parse_args()
     names = told.names or list(ATTACKS)
@@ -226,7 +226,7 @@ def main():
         print("|---|---|---|---|---|---|---|")
         for name in names:
             alone(server, honest, name, told.seconds, failures)
-        together(server, names, told.connections, failures)
+        together(server, names, told.connections, told.contacts, failures)
         assert server.process.poll() is None
     finally:
         server.close()
