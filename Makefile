@@ -119,11 +119,11 @@ fuzz: packages fuzz-packages ## Fuzzes for SECONDS=60 each TARGET='http2 envelop
 		Tests/Fuzz/run.sh "$$target" $(FUZZ_SECONDS)
 	done
 
-# Both suites with a sanitizer; a report fails the run. Everything is built anew, in its own folder.
-test-asan: packages test-packages $(VENV)/made ## Runs every test with the address sanitizer
+# With a sanitizer, whose report fails the run. Everything is built anew, in its own folder.
+test-asan: packages ## Runs the Swift tests with the address sanitizer
 	@Tests/Sanitizers/run.sh address
 
-test-tsan: packages test-packages $(VENV)/made ## Runs every test with the thread sanitizer
+test-tsan: packages ## Runs the Swift tests with the thread sanitizer
 	@Tests/Sanitizers/run.sh thread
 
 # A seed that fails prints itself; MODEL_SEED=n in the environment repeats it.

@@ -1,11 +1,9 @@
 #!/usr/bin/env bash
-# Runs the Swift tests and those of foreign clients with a sanitizer. In: address or thread; SUITES
-# chooses among "swift foreign". Out: fails on a failed test and on any report, of a server that a
-# test started too; the reports stay in the build's folder.
+# Runs the Swift tests with a sanitizer. In: address or thread. Out: fails on a failed test and on any
+# report; the reports stay in the build's folder.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 kind=$1
-here=$PWD/Tests/Sanitizers
 case $kind in
 address) build=$PWD/.build-asan ;;
 thread) build=$PWD/.build-tsan ;;
@@ -14,33 +12,21 @@ esac
 reports=$build/reports
 rm -rf "$reports"
 mkdir -p "$reports"
-# A server may run as another user than the one who builds.
-chmod 1777 "$reports"
 export ASAN_OPTIONS="log_path=$reports/address"
-export LSAN_OPTIONS="suppressions=$here/leaks.txt:print_suppressions=0"
-export TSAN_OPTIONS="log_path=$reports/thread:suppressions=$here/thread.txt"
+export TSAN_OPTIONS="log_path=$reports/thread"
 # Swift's own report of a crash would come before the sanitizer's.
 export SWIFT_BACKTRACE=enable=no
-# Tests that measure time or memory allow for the sanitizer's share.
-export SANITIZER=$kind
 
 flags=(--sanitize="$kind" --scratch-path "$build")
 status=0
-if [[ " ${SUITES:-swift foreign} " == *" swift "* ]]; then
-    swift build --build-tests "${flags[@]}"
-    # There is no XCTest among the tests, and its runner leaks. One test at a time: in debug builds
-    # with a sanitizer those that only compute would keep the others from what they wait for.
-    run=(swift test --skip-build --disable-xctest --no-parallel "${flags[@]}")
-    # Apart, since libpq blocks the few threads on which others would wait for their turn.
-    blocking='^(IngestTests|PostgresTests)[.]'
-    "${run[@]}" --skip "$blocking" || status=1
-    "${run[@]}" --filter "$blocking" || status=1
-fi
-if [[ " ${SUITES:-swift foreign} " == *" foreign "* ]]; then
-    for product in contactsd contacts; do swift build --product "$product" "${flags[@]}"; done
-    CONTACTSD="$(swift build "${flags[@]}" --show-bin-path)/contactsd" \
-        .build/venv/bin/python -m pytest -q Tests/Foreign || status=1
-fi
+swift build --build-tests "${flags[@]}"
+# There is no XCTest among the tests, and its runner leaks. One test at a time: in debug builds with
+# a sanitizer those that only compute would keep the others from what they wait for.
+run=(swift test --skip-build --disable-xctest --no-parallel "${flags[@]}")
+# Apart, since libpq blocks the few threads on which others would wait for their turn.
+blocking='^(IngestTests|PostgresTests)[.]'
+"${run[@]}" --skip "$blocking" || status=1
+"${run[@]}" --filter "$blocking" || status=1
 found=$(find "$reports" -type f -size +0)
 if [ -n "$found" ]; then
     for file in $found; do head -n 40 "$file"; done
