@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run stop test test-swift test-foreign interop model rig faults fairness attacks bench \
 	bench-full check format lint proto check-proto buf-lint packages test-packages \
-	interop-packages clean fuzz test-asan test-tsan
+	interop-packages clean fuzz fuzz-packages test-asan test-tsan
 
 # What is built against and run with, and what only the tests and checks need.
 PACKAGES := libnghttp2-dev libprotobuf-c-dev libpq-dev zlib1g-dev pkg-config postgresql-15
