@@ -30,6 +30,7 @@ package final class RequestDecoder {
         _ bytes: UnsafeRawBufferPointer
     ) throws(DecodeError) -> DecodedUpsert {
         let message = try unpack(bytes, contacts__v1__bulk_upsert_request__unpack)
+        if message.pointee.options != nil { try Self.refuseSecondOptions(bytes) }
         return DecodedUpsert(
             firstSequence: message.pointee.first_sequence,
             contacts: DecodedContacts(
@@ -43,6 +44,7 @@ package final class RequestDecoder {
         _ bytes: UnsafeRawBufferPointer
     ) throws(DecodeError) -> DecodedUpsert {
         let message = try unpack(bytes, contacts__v1__upsert_contacts_request__unpack)
+        if message.pointee.options != nil { try Self.refuseSecondOptions(bytes) }
         return DecodedUpsert(
             firstSequence: 0,
             contacts: DecodedContacts(
@@ -82,6 +84,16 @@ package final class RequestDecoder {
 }
 
 extension RequestDecoder {
+    /// Both requests have them as their field 1. protobuf merges a message that stands twice
+    /// ("Encoding", "Last One Wins"), but protobuf-c drops the plain fields of the first: options
+    /// would vanish in silence.
+    private static func refuseSecondOptions(
+        _ bytes: UnsafeRawBufferPointer
+    ) throws(DecodeError) {
+        guard WireFields.count(of: 1, in: bytes) > 1 else { return }
+        throw DecodeError.invalid(field: "options", description: "they stand twice in one message")
+    }
+
     static func options(
         _ pointer: UnsafeMutablePointer<Contacts__V1__UpsertOptions>
     ) throws(DecodeError) -> UpsertOptions {

@@ -1,17 +1,21 @@
 // In: the bytes of a BulkUpsertRequest. Out: whether decoders may differ about it, which no encoder
 // writes: groups, which no proto3 file has and protobuf-c refuses; a known field of another wire type,
 // which protobuf-c takes for damage and others for an unknown field; numbers of more than 64 bits,
-// which some decoders cut and others refuse; the field 0, which protobuf-c takes for an unknown one.
+// which some decoders cut and others refuse; the field 0, which protobuf-c takes for an unknown one; a message that
+// stands twice and would be merged, which protobuf-c does not do in full (the server refuses options
+// that stand twice).
 
 struct WireScan {
     /// The wire types that a field may have, and the message that it holds.
     private struct Field {
         var types: Set<UInt64>
         var message: Int?
+        var isRepeated: Bool
 
-        init(_ types: Set<UInt64>, _ message: Int? = nil) {
+        init(_ types: Set<UInt64>, _ message: Int? = nil, isRepeated: Bool = true) {
             self.types = types
             self.message = message
+            self.isRepeated = isRepeated
         }
     }
 
@@ -21,7 +25,7 @@ struct WireScan {
 
     /// By message, then by field number: request, options, contact, custom field, time, label.
     private static let messages: [[UInt64: Field]] = [
-        [1: Field([2], 1), 2: varint, 3: Field([2], 2)],
+        [1: Field([2], 1, isRepeated: false), 2: varint, 3: Field([2], 2)],
         [
             1: bytes, 2: varint, 3: varint, 4: varint, 5: bytes, 6: packed, 7: varint, 8: varint,
             9: varint, 10: varint, 11: Field([2], 5),
@@ -31,7 +35,8 @@ struct WireScan {
             9: Field([2], 3),
         ],
         [
-            1: bytes, 2: bytes, 3: varint, 4: Field([1]), 5: varint, 6: Field([2], 4), 7: varint,
+            1: bytes, 2: bytes, 3: varint, 4: Field([1]), 5: varint,
+            6: Field([2], 4, isRepeated: false), 7: varint,
         ],
         [1: varint, 2: varint],
         [1: bytes, 2: bytes],
@@ -48,12 +53,17 @@ struct WireScan {
 
     private static func isOdd(_ bytes: ArraySlice<UInt8>, _ message: Int) -> Bool {
         var scan = WireScan(bytes)
+        var hasOne = false
         while !scan.rest.isEmpty {
             let tag = scan.number()
             let type = tag & 7
             let field = messages[message][(tag & 0xFFFF_FFFF) >> 3]
             if type == 3 || type == 4 || field?.types.contains(type) == false { return true }
             if tag < 8 || tag > UInt64(UInt32.max) { return true }
+            if field?.isRepeated == false {
+                if hasOne { return true }
+                hasOne = true
+            }
             switch type {
             case 0: _ = scan.number()
             case 1: scan.rest = scan.rest.dropFirst(8)
