@@ -205,6 +205,8 @@ def clients(folder, venv):
               {"PYTHONPATH": f"{folder / 'python'}:{python}"}),
         Suite("Go", [folder / "go/client"], PLAIN),
         BufCurl(venv / "bin/buf", folder),
+        Suite("grpc-swift", [folder / "grpc-swift/debug/Client"],
+              [*PLAIN, "client_compressed_unary"]),
     ]
 
 

@@ -3,7 +3,7 @@
 # client on grpc-swift: `make interop`. What is built once stays; nothing of it is committed.
 #
 # In: the folder to build in; the packages that the Makefile installs. Out, in that folder:
-# cpp/client, go/client, python/ and venv/, swift/.
+# cpp/client, go/client, python/ and venv/, grpc-swift/debug/Client.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
@@ -78,3 +78,5 @@ fetch golang-google-grpc
 build_cpp
 build_go
 build_python
+echo "building the Swift client"
+swift build --package-path "$here/GRPCSwift" --scratch-path "$folder/grpc-swift"
