@@ -1,0 +1,79 @@
+"""What one peer may have of the server at once, as the flags of `contactsd serve` set it."""
+
+import time
+
+import pytest
+
+import harness
+from attacks import stream
+from frames import (
+    INITIAL_WINDOW_SIZE, REFUSED_STREAM, RST_STREAM, STREAM, Peer, call, headers, peers,
+    request_fields)
+from harness import get, wait_until
+from test_attacks import counted, refused
+
+
+@pytest.fixture(scope="module")
+def narrow():
+    server = harness.Server(arguments=[
+        "--admin", "127.0.0.1:0", "--max-connections", "12", "--max-connections-per-address", "8",
+        "--max-streams", "3", "--max-streams-per-second", "20"])
+    yield server
+    server.close()
+
+
+def is_open(peer):
+    peer.until(lambda p: p.frames or p.closed)
+    return not peer.closed
+
+
+def test_connections_are_bounded_by_address_and_in_all(narrow):
+    get(narrow.stub, {"email": "a@b.example"})
+    # grpcio has one connection of 127.0.0.1.
+    with peers(narrow, 7) as own:
+        assert all(is_open(peer) for peer in own)
+        with counted(narrow, "connections_per_address"), Peer(narrow) as past:
+            assert not is_open(past)
+        with peers(narrow, 4, source="127.0.0.2") as others:
+            assert all(is_open(peer) for peer in others)
+            with counted(narrow, "connections"), Peer(narrow, source="127.0.0.3") as past:
+                assert not is_open(past)
+        own[0].serves(1)
+    # Those that went make room.
+    wait_until(lambda: refused(narrow) and can_connect(narrow), 10, "room")
+    assert any("reason=connections_per_address" in line for line in narrow.log)
+
+
+def can_connect(server):
+    with Peer(server) as peer:
+        return is_open(peer)
+
+
+def test_streams_are_bounded_at_once(narrow):
+    with Peer(narrow, (INITIAL_WINDOW_SIZE, 0), acknowledge=False) as peer:
+        for n in range(4):
+            peer.send(headers(stream(n), request_fields(STREAM)))
+        assert peer.resets(stream(3), REFUSED_STREAM) == "stream"
+        assert len(peer.of(RST_STREAM)) == 1
+
+
+def test_streams_are_bounded_by_the_second(narrow):
+    with Peer(narrow) as peer:
+        begin = time.monotonic()
+        for n in range(20):
+            peer.serves(stream(n))
+        peer.send(call(stream(20)))
+        peer.until(lambda p: p.reset_code(stream(20)) is not None or p.answer(stream(20)))
+        if time.monotonic() - begin < 0.9:
+            assert peer.reset_code(stream(20)) == REFUSED_STREAM
+            assert refused(narrow)["stream_rate"] > 0
+        time.sleep(1)
+        peer.serves(stream(21))
+
+
+@pytest.mark.parametrize("flag", ["--max-connections", "--max-connections-per-address",
+                                  "--max-streams", "--max-streams-per-second"])
+@pytest.mark.parametrize("value", ["0", "-1", "x", "1000000001"])
+def test_a_limit_that_is_none_is_refused_at_the_start(flag, value):
+    done = harness.run([harness.CONTACTSD, "serve", f"{flag}={value}"])
+    assert done.returncode not in (0, -9) and flag in done.stderr
