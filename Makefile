@@ -108,8 +108,8 @@ fuzz: export SWIFT_BACKTRACE := enable=no
 fuzz: packages fuzz-packages ## Fuzzes for SECONDS=60 each TARGET='http2 envelope request csv ndjson'
 	@export CONTACTS_FUZZ=1
 	# lld, since gold fails on what the sanitizer adds to the debug information.
-	build=(swift build -c release --product fuzz --scratch-path .build-fuzz --sanitize=address
-		-Xswiftc -sanitize=fuzzer -Xswiftc -enable-testing -Xswiftc -use-ld=lld
+	build=(swift build -c release --product fuzz --scratch-path .build-fuzz --sanitize=address \
+		-Xswiftc -sanitize=fuzzer -Xswiftc -enable-testing -Xswiftc -use-ld=lld \
 		-Xcc -fsanitize=fuzzer-no-link)
 	"$${build[@]}"
 	ln -sf "$$("$${build[@]}" --show-bin-path)/fuzz" .build-fuzz/fuzz
