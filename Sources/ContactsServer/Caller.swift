@@ -102,14 +102,15 @@ struct Authentication: Sendable {
 
 extension RPCStatus {
     static let unauthenticated = RPCStatus(
-        .unauthenticated,
+        .unauthenticated, .keyInvalid,
         """
         a key is needed: give one that is good in the metadata authorization ("Bearer KEY") or apikey
         """)
 
     static func missingRight(_ rights: Rights) -> RPCStatus {
         RPCStatus(
-            .permissionDenied, "the key lacks the right for this call: \(rights.list)")
+            .permissionDenied, .rightMissing,
+            "the key lacks the right for this call: \(rights.list)")
     }
 
     init(_ refusal: KeyUse.Refusal) {
@@ -118,12 +119,14 @@ extension RPCStatus {
             self = .unauthenticated
         case .tooManyStreams(let limit):
             self.init(
-                .resourceExhausted,
-                "the key has \(limit) calls open, which is its limit; try again when one has ended")
+                .resourceExhausted, .keyStreamsTooMany,
+                "the key has \(limit) calls open, which is its limit; try again when one has ended",
+                metadata: ["limit": "\(limit)"], retryAfter: RetryPause.others)
         case .tooFast:
             self.init(
-                .resourceExhausted,
-                "the key has taken more contacts than its rate allows; try again later")
+                .resourceExhausted, .keyRateExceeded,
+                "the key has taken more contacts than its rate allows; try again later",
+                retryAfter: RetryPause.others)
         }
     }
 }
