@@ -8,10 +8,6 @@ internal import Ingest
 internal import NIOCore
 internal import RPC
 
-extension ServerCall {
-    var peerIdentities: [String] { [] }
-}
-
 /// Whoever makes a call, once it may be answered.
 struct Caller {
     /// Whose contacts the call is about.

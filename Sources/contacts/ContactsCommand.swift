@@ -56,20 +56,22 @@ struct ServerOptions: ParsableArguments {
         help: ArgumentHelp(
             "Speaks TLS and shows this certificate to a server that demands one.",
             valueName: "file"))
-    var certificate: String?
+    var tlsCertificate: String?
 
-    @Option(help: ArgumentHelp("The key of --certificate.", valueName: "file"))
-    var key: String?
+    @Option(help: ArgumentHelp("The private key of --tls-certificate.", valueName: "file"))
+    var tlsKey: String?
 
     func validate() throws {
-        if (certificate == nil) != (key == nil) {
-            throw ValidationError("give --certificate and --key, or neither")
+        if (tlsCertificate == nil) != (tlsKey == nil) {
+            throw ValidationError("give --tls-certificate and --tls-key, or neither")
         }
     }
 
     private var security: ContactsClient.Security? {
         var identity: ContactsClient.Security.Identity?
-        if let certificate, let key { identity = .init(certificate: certificate, key: key) }
+        if let tlsCertificate, let tlsKey {
+            identity = .init(certificate: tlsCertificate, key: tlsKey)
+        }
         guard tls || ca != nil || identity != nil else { return nil }
         return ContactsClient.Security(authorities: ca, identity: identity)
     }

@@ -579,15 +579,15 @@ def test_our_client_imports_and_exports(server, authority, tmp_path):
 
 def test_our_client_shows_its_certificate(mutual):
     client, ca = mutual.client, mutual.authority.certificate
-    done = contacts(mutual, "health", "--ca", ca, "--certificate", client.certificate,
-                    "--key", client.key)
+    done = contacts(mutual, "health", "--ca", ca, "--tls-certificate", client.certificate,
+                    "--tls-key", client.key)
     assert (done.returncode, done.stdout) == (0, "SERVING\n"), done.stderr
 
 
 def test_our_client_says_what_is_wrong(server, mutual, other_authority, authority, own_servers):
     clear = own_servers()
     ca, stranger = authority.certificate, other_authority.issue("stranger")
-    pair = ["--certificate", stranger.certificate, "--key", stranger.key]
+    pair = ["--tls-certificate", stranger.certificate, "--tls-key", stranger.key]
     for target, arguments, words in [
             (server, ["--ca", other_authority.certificate], "is not trusted"),
             (server, ["--tls"], "is not trusted"),
@@ -598,9 +598,9 @@ def test_our_client_says_what_is_wrong(server, mutual, other_authority, authorit
         done = contacts(target, "health", *arguments)
         assert done.returncode == UNAVAILABLE and words in done.stderr, (arguments, done)
     for arguments, code, words in [
-            (["--certificate", stranger.certificate], 64, "or neither"),
+            (["--tls-certificate", stranger.certificate], 64, "or neither"),
             (["--ca", "/nowhere.pem"], 66, "/nowhere.pem: No such file"),
-            (["--ca", ca, "--certificate", stranger.certificate, "--key",
+            (["--ca", ca, "--tls-certificate", stranger.certificate, "--tls-key",
               mutual.client.key], 66, "not the key of")]:
         done = contacts(server, "health", *arguments)
         assert done.returncode == code and words in done.stderr, (arguments, done)
