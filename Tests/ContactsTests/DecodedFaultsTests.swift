@@ -36,9 +36,8 @@ import Testing
     @Test func optionsThatStandTwiceAreRefused() throws {
         let once = field(1, [3 << 3, 2]) + field(3, field(1, Array("a@x.io".utf8)))
         let decoder = RequestDecoder()
-        try once.withUnsafeBytes { bytes in
-            #expect(try decoder.decodeBulkUpsert(bytes).options()?.writeMode == .replace)
-        }
+        let options = try once.withUnsafeBytes { try decoder.decodeBulkUpsert($0).options() }
+        #expect(options?.writeMode == .replace)
         // Unknown fields of each kind stand before and between.
         let unknown: [UInt8] = [15 << 3, 0xFF, 1, 14 << 3 | 1] + [1, 2, 3, 4, 5, 6, 7, 8]
         let twice = unknown + once + field(13, [10]) + [12 << 3 | 5, 1, 2, 3, 4] + field(1, [])

@@ -71,7 +71,7 @@ def test_a_key_is_needed_always_or_never(own_servers, auth, is_needed):
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0"])
 def test_beyond_loopback_a_key_is_always_needed(own_servers, listen):
-    server = own_servers(arguments=["--listen", listen])
+    server = own_servers(arguments=["--listen", listen, "--clear-text"])
     channel = grpc.insecure_channel(f"127.0.0.1:{server.address.rsplit(':', 1)[1]}")
     with failing(grpc.StatusCode.UNAUTHENTICATED):
         harness.rpc.ContactServiceStub(channel).ListLists(pb.ListListsRequest(), timeout=20)
