@@ -146,9 +146,12 @@ package struct CSVReader: Sendable {
 
     private mutating func readHeader() throws(FormatError) -> Bool {
         if scanner == nil {
+            // No more than a record can have, or it would depend on how much was read so far.
+            let isWhole = buffer.count >= recordLimit
             guard
                 let dialect = try CSVDialect.detect(
-                    buffer, isComplete: isFinished || buffer.count >= recordLimit,
+                    isWhole ? Array(buffer[..<recordLimit]) : buffer,
+                    isComplete: isFinished || isWhole,
                     forced: forcedDelimiter)
             else { return false }
             mark = Array(buffer[..<dialect.markLength])

@@ -150,6 +150,17 @@ import Testing
         }
     }
 
+    /// Only what a record may have is looked at for the delimiter, however much has been read.
+    @Test func findsTheDelimiterWithinTheLimit() throws {
+        let file = Array("a|b|\"c\n0123456789,\",d,e,f\n".utf8)
+        let limit = 16
+        let whole = #expect(throws: FormatError.self) { try Self.read([file], limit: limit) }
+        for chunks in everyCut(file) {
+            let error = #expect(throws: FormatError.self) { try Self.read(chunks, limit: limit) }
+            #expect(error?.description == whole?.description)
+        }
+    }
+
     @Test func takesAForcedDelimiter() throws {
         let (header, rows) = try Self.read([Array("a,b;c\n1,2;3".utf8)], delimiter: 0x3B)
         #expect(header?.names == ["a,b", "c"])
