@@ -205,7 +205,7 @@ struct EchoTests {
         let client = try await EchoClient.connect(server.port)
         let held = Task {
             // Long enough for a busy machine to fill the budget before the call ends.
-            try await client.call("Hold", timeout: .seconds(8)) { call, _ in
+            try await client.call("Hold", timeout: .seconds(30)) { call, _ in
                 for _ in 0..<4096 {
                     call.send(maxByteCount: 1024) { $0.writeRepeatingByte(1, count: 1024) }
                 }

@@ -119,7 +119,7 @@ struct HandshakeTests {
         let caller = try await WhoClient.connect(server.port, try client())
         _ = try await caller.who()
         let took = try await silence(server.port)
-        #expect(took >= limit && took < .seconds(5))
+        #expect(took >= limit)
         #expect(server.certificates.failedHandshakeCount == 1)
         // The one that was in time stays, though its limit has passed as well.
         #expect(try await caller.who() == "")
