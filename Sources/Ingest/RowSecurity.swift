@@ -107,11 +107,19 @@ final class RowSecurity {
         END $$
         """
 
+    /// Triggers that somebody adds to the tables run in the role, so what the user makes later is
+    /// the role's to use.
     private static let grants = """
         DO $$ BEGIN
             EXECUTE format('GRANT USAGE ON SCHEMA %I TO \(role)', current_schema());
             EXECUTE format(
                 'GRANT CONNECT, TEMPORARY ON DATABASE %I TO \(role)', current_database());
+            EXECUTE format(
+                'ALTER DEFAULT PRIVILEGES IN SCHEMA %I '
+                'GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO \(role)', current_schema());
+            EXECUTE format(
+                'ALTER DEFAULT PRIVILEGES IN SCHEMA %I '
+                'GRANT USAGE, SELECT ON SEQUENCES TO \(role)', current_schema());
         END $$;
         GRANT SELECT, UPDATE ON workspaces TO \(role);
         GRANT SELECT, INSERT, UPDATE, DELETE ON \(tables.joined(separator: ", ")) TO \(role)

@@ -93,6 +93,24 @@ def test_the_role_owns_nothing_and_sees_no_key(secured, service):
             service.execute(statement)
 
 
+def test_a_trigger_of_the_owners_may_use_what_the_owner_made(secured):
+    with secured.connect() as owner:
+        owner.execute("""
+            CREATE SEQUENCE audited;
+            CREATE TABLE audit (number bigint, who text);
+            CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                INSERT INTO audit VALUES (nextval('audited'), current_user);
+                RETURN NEW;
+            END $$;
+            CREATE TRIGGER audit AFTER INSERT ON contacts FOR EACH ROW
+                WHEN (starts_with(NEW.email, 'audited')) EXECUTE FUNCTION audit()""")
+    response = upsert(secured.stub, [pb.Contact(email="audited@b.example")], secured.mine)
+    assert response.results[0].status == CREATED
+    assert secured.query("SELECT number, who FROM audit") == [(1, ROLE)]
+    with secured.connect() as owner:
+        owner.execute("DROP FUNCTION audit CASCADE; DROP TABLE audit; DROP SEQUENCE audited")
+
+
 def test_every_table_of_a_workspace_is_secured(secured):
     """A table that a later migration adds must not be forgotten."""
     found = secured.query(

@@ -16,7 +16,7 @@ def trigger(server, name, body, constraint=False):
         kind, when, deferred = ("CONSTRAINT", "AFTER", "DEFERRABLE INITIALLY DEFERRED")
     with server.connect() as connection:
         connection.execute(
-            f"CREATE FUNCTION on_{name}() RETURNS trigger LANGUAGE plpgsql AS"
+            f"CREATE FUNCTION on_{name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS"
             f" $$ BEGIN {body}; RETURN NEW; END $$")
         connection.execute(
             f"CREATE {kind} TRIGGER on_{name} {when} INSERT ON contacts {deferred} FOR EACH ROW"
