@@ -62,8 +62,7 @@ struct Inbox {
         if inflates, reader.wasCompressed { return try inflated(bytes) }
         let credit = bytes.readableBytes + Envelope.prefixByteCount
         uncreditedByteCount += credit
-        return ReceivedMessage(
-            bytes: bytes, creditByteCount: credit, wasCompressed: reader.wasCompressed)
+        return ReceivedMessage(bytes: bytes, creditByteCount: credit)
     }
 
     private mutating func inflated(_ bytes: ByteBuffer) throws(EnvelopeError) -> ReceivedMessage {
@@ -71,7 +70,7 @@ struct Inbox {
         let credit = message.readableBytes + Envelope.prefixByteCount
         uncreditedByteCount += credit
         surplusByteCount += message.readableBytes - bytes.readableBytes
-        return ReceivedMessage(bytes: message, creditByteCount: credit)
+        return ReceivedMessage(bytes: message, creditByteCount: credit, wasCompressed: true)
     }
 
     func finish() throws(EnvelopeError) { try reader.finish() }
