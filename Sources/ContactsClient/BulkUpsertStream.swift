@@ -126,7 +126,7 @@ public final class BulkUpsertStream: Sendable {
     ) async throws -> Value {
         let exchange = exchange
         return try await withTaskCancellationHandler {
-            try Task.checkCancellation()
+            if Task.isCancelled { throw ClientError.cancelledByCaller }
             return try await state.wait(attempt).get()
         } onCancel: {
             eventLoop.execute { exchange.value.cancel() }

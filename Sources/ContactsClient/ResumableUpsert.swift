@@ -163,7 +163,7 @@ public final class ResumableUpsert: Sendable {
         _ attempt: @escaping @Sendable (inout ResumeFields) -> Result<Value, ClientError>?
     ) async throws -> Value {
         try await withTaskCancellationHandler {
-            try Task.checkCancellation()
+            if Task.isCancelled { throw ClientError.cancelledByCaller }
             return try await state.wait(attempt).get()
         } onCancel: {
             state.change { $0.finish(.cancelledByCaller) }

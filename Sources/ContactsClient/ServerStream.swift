@@ -72,7 +72,7 @@ final class StreamReading<Batch: Sendable>: Sendable {
         let exchange = exchange
         let eventLoop = eventLoop
         let message = try await withTaskCancellationHandler {
-            try Task.checkCancellation()
+            if Task.isCancelled { throw ClientError.cancelledByCaller }
             return try await state.wait { fields -> Result<WaitingMessage?, ClientError>? in
                 if let message = fields.messages.popFirst() { return .success(message) }
                 return fields.end.map { $0.map { .failure($0) } ?? .success(nil) }
