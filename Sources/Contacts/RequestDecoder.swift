@@ -97,8 +97,11 @@ package final class RequestDecoder {
         ) -> UnsafeMutablePointer<Message>?
     ) throws(DecodeError) -> UnsafeMutablePointer<Message>? {
         let message = arena.unpack(bytes, function)
-        guard message != nil || arena.isExhausted else { throw DecodeError.malformed }
-        return message
+        guard message == nil else { return message }
+        guard arena.isExhausted else { throw DecodeError.malformed }
+        // What was unpacked so far must not stand beside what is tried next.
+        arena.reset()
+        return nil
     }
 
     private func unpackRest<Message>(
