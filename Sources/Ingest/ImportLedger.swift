@@ -137,11 +137,12 @@ struct ImportCounts: Sendable, Equatable {
 final class LiveImports: Sendable {
     private struct Key: Hashable {
         let workspaceID: Int32
-        let importID: String
+        /// By bytes: to Swift, texts that only look the same are equal.
+        let importID: [UInt8]
 
         init(workspaceID: Int32, importID: String) {
             self.workspaceID = workspaceID
-            self.importID = importID
+            self.importID = Array(importID.utf8)
         }
 
         init(_ ledger: ImportLedger) {

@@ -275,6 +275,29 @@ def test_an_import_belongs_to_its_workspace(stub, workspace_of):
     assert not bulk(stub, [request(contacts(1, 2), import_id="mine")], two).check_ok(2).started.resumed
 
 
+def test_imports_whose_ids_only_look_the_same_are_two(stub, workspace):
+    """contract: option `import_id`; precomposed and decomposed letters are different bytes."""
+    ids = ["caf\u00e9", "cafe\u0301"]
+    calls = []
+    for number, import_id in enumerate(ids):
+        call = LiveCall(stub, workspace)
+        call.send(request(contacts(1, number + 1, import_id), import_id=import_id))
+        assert not call.read().started.resumed
+        call.read_results(number + 1)
+        calls.append(call)
+    for number, import_id in enumerate(ids):
+        found = get_import(stub, workspace, import_id)
+        assert (found.import_id, found.state) == (import_id, RUNNING)
+        assert found.summary.total == number + 1
+    # Neither has taken the other's place.
+    for call in calls:
+        call.half_close()
+        assert call.finish().code == grpc.StatusCode.OK
+    listed = stub.ListImports(pb.ListImportsRequest(), metadata=metadata(workspace), timeout=60)
+    assert {found.import_id: found.summary.total for found in listed.imports} == {
+        ids[0]: 1, ids[1]: 2}
+
+
 def test_service_get_import_and_list_imports(stub, workspace):
     """contract: services `GetImport`, `ListImports`."""
     with failing(grpc.StatusCode.NOT_FOUND):
