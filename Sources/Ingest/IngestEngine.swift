@@ -231,7 +231,11 @@ package final class IngestEngine: Sendable {
         let liveness = liveness
         reader.read(
             in: workspace.id,
-            { try Imports.find(importID, in: workspace, liveness, $0) }, completion: completion)
+            {
+                // Asked for first: it may be recorded meanwhile.
+                let unrecorded = liveness.calls.unrecorded(importID, in: workspace)
+                return try Imports.find(importID, in: workspace, liveness, $0) ?? unrecorded
+            }, completion: completion)
     }
 
     /// A page of imports, the latest first.

@@ -2,6 +2,7 @@
 
 import itertools
 import signal
+import time
 
 import grpc
 import pytest
@@ -296,6 +297,24 @@ def test_imports_whose_ids_only_look_the_same_are_two(stub, workspace):
     listed = stub.ListImports(pb.ListImportsRequest(), metadata=metadata(workspace), timeout=60)
     assert {found.import_id: found.summary.total for found in listed.imports} == {
         ids[0]: 1, ids[1]: 2}
+
+
+def test_an_import_that_the_server_named_is_known_before_its_first_contact(stub, workspace):
+    """contract: point `an import that ended`: RUNNING is a live call."""
+    call = LiveCall(stub, workspace)
+    call.send(request(match_by=pb.MATCH_BY_EMAIL, labels={"a": "b"}))
+    import_id = call.read().started.import_id
+    found = get_import(stub, workspace, import_id)
+    assert (found.import_id, found.state, found.summary.total) == (import_id, RUNNING, 0)
+    assert dict(found.options.labels) == {"a": "b"}
+    assert abs(found.created_at.ToSeconds() - time.time()) < 60
+    assert found.created_at == found.updated_at
+    call.send(request(contacts(1, 2)))
+    call.read_results(2)
+    assert get_import(stub, workspace, import_id).summary.total == 2
+    call.half_close()
+    call.finish()
+    assert get_import(stub, workspace, import_id).state == FINISHED
 
 
 def test_service_get_import_and_list_imports(stub, workspace):
