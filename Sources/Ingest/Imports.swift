@@ -316,9 +316,9 @@ package struct ImportPlace: Sendable, Equatable {
     /// Reads what `token` gave.
     package init?(token: String) {
         let parts = token.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-        guard parts.count == 2, let time = Int64(parts[0]), !parts[1].contains("\0") else {
-            return nil
-        }
+        guard parts.count == 2, let time = Int64(parts[0]), Self.times.contains(time),
+            !parts[1].contains("\0")
+        else { return nil }
         createdAt = time
         importID = String(parts[1])
     }
@@ -326,6 +326,8 @@ package struct ImportPlace: Sendable, Equatable {
     /// For callers, who give it back for the next page.
     package var token: String { "\(createdAt):\(importID)" }
 
+    /// What a `timestamptz` can be (PostgreSQL 15, src/include/datatype/timestamp.h).
+    static let times: Range<Int64> = -211_813_488_000_000_000..<9_223_371_331_200_000_000
     /// From 1970.
     private static let secondsTo2000: Int64 = 946_684_800
 }

@@ -317,6 +317,21 @@ def test_an_import_that_the_server_named_is_known_before_its_first_contact(stub,
     assert get_import(stub, workspace, import_id).state == FINISHED
 
 
+@pytest.mark.parametrize("token", [
+    "x", ":", "1", "x:1", "9223372036854775807:x", "9223372036854775806:x",
+    "9223371331200000000:x", "-211813488000000001:x", "-9223372036854775808:x", "1:\0"], ids=repr)
+def test_a_page_token_that_the_server_never_gave_is_an_invalid_argument(stub, workspace, token):
+    with failing(grpc.StatusCode.INVALID_ARGUMENT):
+        stub.ListImports(pb.ListImportsRequest(page_token=token),
+                         metadata=metadata(workspace), timeout=60)
+
+
+@pytest.mark.parametrize("token", ["9223371331199999999:", "-211813488000000000:x"])
+def test_the_first_and_the_last_page_token_are_taken(stub, workspace, token):
+    stub.ListImports(pb.ListImportsRequest(page_token=token),
+                     metadata=metadata(workspace), timeout=60)
+
+
 def test_service_get_import_and_list_imports(stub, workspace):
     """contract: services `GetImport`, `ListImports`."""
     with failing(grpc.StatusCode.NOT_FOUND):
