@@ -55,12 +55,15 @@ final class Arena {
     var isExhausted: Bool { state.pointee.budget < 0 }
 
     /// Gives all memory back. Whatever was decoded before is gone.
-    func reset() {
+    ///
+    /// - Parameter limit: What may be taken now, if that is less than the budget.
+    func reset(atMost limit: Int = .max) {
         if !state.pointee.blocks.isEmpty {
             for block in state.pointee.blocks { block.deallocate() }
             state.pointee.blocks.removeAll(keepingCapacity: true)
         }
         state.pointee.next = first
+        let budget = min(budget, limit)
         state.pointee.available = min(blockByteCount, budget)
         state.pointee.budget = budget - state.pointee.available
     }
@@ -88,12 +91,12 @@ final class Arena {
 
     /// Unpacks a message; `nil` if it is malformed, or needs more than the budget.
     func unpack<Message>(
-        _ bytes: UnsafeRawBufferPointer,
+        _ bytes: UnsafeRawBufferPointer, atMost limit: Int = .max,
         _ function: (
             UnsafeMutablePointer<ProtobufCAllocator>?, Int, UnsafePointer<UInt8>?
         ) -> UnsafeMutablePointer<Message>?
     ) -> UnsafeMutablePointer<Message>? {
-        reset()
+        reset(atMost: limit)
         // An empty buffer has no address, and protobuf-c wants one.
         var nothing: UInt8 = 0
         let start = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)

@@ -37,6 +37,8 @@ package struct DecodedContacts {
     private let start: UnsafeMutablePointer<UnsafeMutablePointer<Contacts__V1__Contact>?>?
     /// The message is so long that a contact may be over its limit.
     private let mayBeLarge: Bool
+    /// They are unpacked one at a time.
+    private let apart: ContactsApart?
 
     init(
         _ start: UnsafeMutablePointer<UnsafeMutablePointer<Contacts__V1__Contact>?>?, count: Int,
@@ -45,6 +47,14 @@ package struct DecodedContacts {
         self.start = start
         self.count = count
         mayBeLarge = messageByteCount > ContactLimits.contactBytes
+        apart = nil
+    }
+
+    init(_ apart: ContactsApart) {
+        start = nil
+        count = apart.count
+        mayBeLarge = true
+        self.apart = apart
     }
 
     /// Brings one contact through the rules.
@@ -58,7 +68,8 @@ package struct DecodedContacts {
         at index: Int, by rules: ContactRules, into output: inout NormalizedContact
     ) -> ContactError? {
         precondition(index < count, "the message has \(count) contacts")
-        guard let contact = start?[index] else { return nil }
+        let unpacked = if let apart { apart.contact(at: index) } else { start?[index] }
+        guard let contact = unpacked else { return nil }
         return rules.normalize(contact, isLarge: mayBeLarge, into: &output)
     }
 }

@@ -18,7 +18,8 @@ package enum DecodeError: Error, Equatable {
 
 package final class RequestDecoder {
     /// The most memory that one message may unpack to. A message of 4 MiB that holds contacts and
-    /// custom fields of usual size needs about 10 MiB.
+    /// custom fields of usual size needs about 10 MiB; where the contacts need more they are
+    /// unpacked one at a time.
     package static let unpackedByteLimit = 16 * 1024 * 1024
 
     private let arena = Arena(budget: RequestDecoder.unpackedByteLimit)
@@ -29,28 +30,37 @@ package final class RequestDecoder {
     package func decodeBulkUpsert(
         _ bytes: UnsafeRawBufferPointer
     ) throws(DecodeError) -> DecodedUpsert {
-        let message = try unpack(bytes, contacts__v1__bulk_upsert_request__unpack)
-        if message.pointee.options != nil { try Self.refuseSecondOptions(bytes) }
-        return DecodedUpsert(
-            firstSequence: message.pointee.first_sequence,
-            contacts: DecodedContacts(
+        let unpack = contacts__v1__bulk_upsert_request__unpack
+        if let message = try unpackWhole(bytes, unpack) {
+            let contacts = DecodedContacts(
                 message.pointee.contacts, count: message.pointee.n_contacts,
-                messageByteCount: bytes.count),
-            options: message.pointee.options)
+                messageByteCount: bytes.count)
+            return try Self.upsert(
+                message.pointee.first_sequence, contacts, message.pointee.options, bytes)
+        }
+        let contacts = try ContactsApart(of: 3, in: bytes)
+        let message = try unpackRest(of: contacts, unpack)
+        guard message.pointee.n_contacts == 0 else { throw DecodeError.tooComplex }
+        return try Self.upsert(
+            message.pointee.first_sequence, DecodedContacts(contacts), message.pointee.options,
+            bytes)
     }
 
     /// Decodes an `UpsertContactsRequest`.
     package func decodeUpsertContacts(
         _ bytes: UnsafeRawBufferPointer
     ) throws(DecodeError) -> DecodedUpsert {
-        let message = try unpack(bytes, contacts__v1__upsert_contacts_request__unpack)
-        if message.pointee.options != nil { try Self.refuseSecondOptions(bytes) }
-        return DecodedUpsert(
-            firstSequence: 0,
-            contacts: DecodedContacts(
+        let unpack = contacts__v1__upsert_contacts_request__unpack
+        if let message = try unpackWhole(bytes, unpack) {
+            let contacts = DecodedContacts(
                 message.pointee.contacts, count: message.pointee.n_contacts,
-                messageByteCount: bytes.count),
-            options: message.pointee.options)
+                messageByteCount: bytes.count)
+            return try Self.upsert(0, contacts, message.pointee.options, bytes)
+        }
+        let contacts = try ContactsApart(of: 2, in: bytes)
+        let message = try unpackRest(of: contacts, unpack)
+        guard message.pointee.n_contacts == 0 else { throw DecodeError.tooComplex }
+        return try Self.upsert(0, DecodedContacts(contacts), message.pointee.options, bytes)
     }
 
     /// Decodes a `GetContactsRequest`; a key that is not UTF-8 or breaks its rule finds nothing
@@ -75,15 +85,51 @@ package final class RequestDecoder {
             UnsafeMutablePointer<ProtobufCAllocator>?, Int, UnsafePointer<UInt8>?
         ) -> UnsafeMutablePointer<Message>?
     ) throws(DecodeError) -> UnsafeMutablePointer<Message> {
-        guard let message = arena.unpack(bytes, function) else {
-            if arena.isExhausted { throw DecodeError.tooComplex }
-            throw DecodeError.malformed
+        guard let message = try unpackWhole(bytes, function) else { throw DecodeError.tooComplex }
+        return message
+    }
+
+    /// `nil` if it unpacks to more than the budget.
+    private func unpackWhole<Message>(
+        _ bytes: UnsafeRawBufferPointer,
+        _ function: (
+            UnsafeMutablePointer<ProtobufCAllocator>?, Int, UnsafePointer<UInt8>?
+        ) -> UnsafeMutablePointer<Message>?
+    ) throws(DecodeError) -> UnsafeMutablePointer<Message>? {
+        let message = arena.unpack(bytes, function)
+        guard message == nil else { return message }
+        guard arena.isExhausted else { throw DecodeError.malformed }
+        // What was unpacked so far must not stand beside what is tried next.
+        arena.reset()
+        return nil
+    }
+
+    private func unpackRest<Message>(
+        of contacts: ContactsApart,
+        _ function: (
+            UnsafeMutablePointer<ProtobufCAllocator>?, Int, UnsafePointer<UInt8>?
+        ) -> UnsafeMutablePointer<Message>?
+    ) throws(DecodeError) -> UnsafeMutablePointer<Message> {
+        let message = contacts.rest.withUnsafeBytes {
+            arena.unpack($0, atMost: ContactsApart.restByteLimit, function)
+        }
+        guard let message else {
+            throw arena.isExhausted ? DecodeError.tooComplex : DecodeError.malformed
         }
         return message
     }
 }
 
 extension RequestDecoder {
+    private static func upsert(
+        _ firstSequence: UInt64, _ contacts: DecodedContacts,
+        _ options: UnsafeMutablePointer<Contacts__V1__UpsertOptions>?,
+        _ bytes: UnsafeRawBufferPointer
+    ) throws(DecodeError) -> DecodedUpsert {
+        if options != nil { try refuseSecondOptions(bytes) }
+        return DecodedUpsert(firstSequence: firstSequence, contacts: contacts, options: options)
+    }
+
     /// Both requests have them as their field 1. protobuf merges a message that stands twice
     /// ("Encoding", "Last One Wins"), but protobuf-c drops the plain fields of the first: options
     /// would vanish in silence.

@@ -14,8 +14,8 @@ extension RPCStatus {
             self = .invalid(
                 .messageTooComplex, field: "",
                 """
-                the message unpacks to more than \(RequestDecoder.unpackedByteLimit) bytes; send \
-                fewer contacts or custom fields in each message
+                the message unpacks to many times its size; send fewer contacts or custom fields \
+                in each message
                 """)
         case .invalid(let field, let description):
             self = .invalid(.argumentInvalid, field: field, description)

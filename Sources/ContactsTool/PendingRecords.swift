@@ -69,6 +69,9 @@ package struct PendingRecords: Sendable {
     /// Records that are held.
     package var count: Int { entries.count - head }
 
+    /// These, and those settled whose places are not given back yet.
+    var placeCount: Int { entries.count }
+
     /// Takes a record that is being sent, or the reason why it is not.
     package mutating func append(_ record: PendingRecord, rejection: Rejection? = nil) {
         byteCount += record.bytes.count
@@ -80,6 +83,7 @@ package struct PendingRecords: Sendable {
         while head < entries.count, let rejection = entries[head].rejection {
             try settle(.rejected(takeFirst(), sequence: nil, rejection))
         }
+        compact()
     }
 
     /// Settles the records that the results are about, and the refused ones between them.
@@ -103,12 +107,12 @@ package struct PendingRecords: Sendable {
             try settle(.rejected(record, sequence: result.sequence, rejection))
         }
         try settleRefused(settle)
-        compact()
     }
 
     private mutating func takeFirst() -> PendingRecord {
         let record = entries[head].record
         entries[head].record.bytes = []
+        entries[head].rejection = nil
         head += 1
         byteCount -= record.bytes.count
         settledLine = record.line

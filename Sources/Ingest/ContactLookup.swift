@@ -48,14 +48,16 @@ enum ContactLookup {
         _ keys: [ContactKey?], _ column: String, _ workspace: Workspace,
         _ connection: Connection, _ ids: inout [ContactID?]
     ) throws -> Int {
-        var places: [String: [Int]] = [:]
+        // By bytes: to Swift, texts that only look the same are equal.
+        var places: [[UInt8]: [Int]] = [:]
         for (place, key) in keys.enumerated() {
             guard let key, key.column == column else { continue }
-            places[key.text, default: []].append(place)
+            places[Array(key.text.utf8), default: []].append(place)
         }
         guard !places.isEmpty else { return 0 }
         var array = BinaryArray(of: column == "id" ? .uuid : .text)
-        for key in places.keys {
+        for utf8 in places.keys {
+            let key = String(decoding: utf8, as: UTF8.self)
             if column != "id" {
                 array.append(text: key)
             } else if let id = ContactID(key) {
@@ -66,9 +68,9 @@ enum ContactLookup {
         parameters.append(int32: workspace.id)
         parameters.append(array)
         let found = try connection.query(identifyQuery(column, workspace), parameters)
-        var sizes: [String: (id: ContactID, byteCount: Int)] = [:]
+        var sizes: [[UInt8]: (id: ContactID, byteCount: Int)] = [:]
         for row in 0..<found.rowCount {
-            guard let key = found.text(row, 0), let uuid = found.uuid(row, 1) else { continue }
+            guard let key = found.bytes(row, 0), let uuid = found.uuid(row, 1) else { continue }
             let id = ContactID(uuid)
             if let other = sizes[key], other.id.uuid < id.uuid { continue }
             sizes[key] = (id, Int(found.int32(row, 2) ?? 0))

@@ -4,6 +4,7 @@
 // its lanes; each lane has a part of its own, so that lanes never wait for each other.
 
 package import Contacts
+internal import Glibc
 internal import Synchronization
 
 package final class ImportLedger: Sendable {
@@ -137,11 +138,12 @@ struct ImportCounts: Sendable, Equatable {
 final class LiveImports: Sendable {
     private struct Key: Hashable {
         let workspaceID: Int32
-        let importID: String
+        /// By bytes: to Swift, texts that only look the same are equal.
+        let importID: [UInt8]
 
         init(workspaceID: Int32, importID: String) {
             self.workspaceID = workspaceID
-            self.importID = importID
+            self.importID = Array(importID.utf8)
         }
 
         init(_ ledger: ImportLedger) {
@@ -151,15 +153,20 @@ final class LiveImports: Sendable {
 
     private struct Entry {
         let ledger: ImportLedger
+        let begun: Timestamp
         let onTakenOver: @Sendable () -> Void
     }
 
     private let entries = Mutex<[Key: Entry]>([:])
 
     func add(_ ledger: ImportLedger, onTakenOver: @escaping @Sendable () -> Void) {
-        let replaced = entries.withLock {
-            $0.updateValue(Entry(ledger: ledger, onTakenOver: onTakenOver), forKey: Key(ledger))
-        }
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME, &now)
+        // As precise as PostgreSQL's.
+        let begun = Timestamp(
+            seconds: Int64(now.tv_sec), nanoseconds: Int32(now.tv_nsec / 1000 * 1000))
+        let entry = Entry(ledger: ledger, begun: begun, onTakenOver: onTakenOver)
+        let replaced = entries.withLock { $0.updateValue(entry, forKey: Key(ledger)) }
         replaced?.ledger.fail(.takenOver)
         replaced?.onTakenOver()
     }
@@ -168,6 +175,17 @@ final class LiveImports: Sendable {
     func contains(_ call: Int64, of importID: String, in workspace: Workspace) -> Bool {
         let key = Key(workspaceID: workspace.id, importID: importID)
         return entries.withLock { $0[key]?.ledger.call == call }
+    }
+
+    /// An import of which nothing is committed yet, not even its row.
+    func unrecorded(_ importID: String, in workspace: Workspace) -> Import? {
+        let key = Key(workspaceID: workspace.id, importID: importID)
+        guard let entry = entries.withLock({ $0[key] }), !entry.ledger.isRecorded else {
+            return nil
+        }
+        return Import(
+            importID: importID, state: .running, summary: UpsertSummary(),
+            options: entry.ledger.options, createdAt: entry.begun, updatedAt: entry.begun)
     }
 
     func remove(_ ledger: ImportLedger) {

@@ -142,13 +142,14 @@ enum Imports {
     private static func progress(
         _ importID: String, _ workspace: Workspace, _ connection: Connection
     ) throws -> Progress {
-        try progress([importID], workspace, connection)[importID] ?? Progress()
+        try progress([importID], workspace, connection)[Array(importID.utf8)] ?? Progress()
     }
 
-    /// What all calls of each import have decided.
+    /// What all calls of each import have decided, by the bytes of its id: to Swift, texts that only
+    /// look the same are equal.
     private static func progress(
         _ importIDs: [String], _ workspace: Workspace, _ connection: Connection
-    ) throws -> [String: Progress] {
+    ) throws -> [[UInt8]: Progress] {
         var ids = BinaryArray(of: .text)
         for importID in importIDs { ids.append(text: importID) }
         var parameters = Parameters()
@@ -164,12 +165,12 @@ enum Imports {
                 ORDER BY import_id, call, lane LIMIT ALL OFFSET 0
             ) p
             """, parameters)
-        var all: [String: Progress] = [:]
+        var all: [[UInt8]: Progress] = [:]
         for row in 0..<found.rowCount {
             let decided = SequenceSet(
                 through: UInt64(found.int64(row, 1) ?? 0), bytes: found.bytes(row, 2) ?? [])
             let counts = integers(found.text(row, 3) ?? "")
-            all[found.text(row, 0) ?? "", default: Progress()].add(decided, counts)
+            all[found.bytes(row, 0) ?? [], default: Progress()].add(decided, counts)
         }
         return all
     }
@@ -240,14 +241,15 @@ enum Imports {
             ORDER BY created_at DESC, id DESC LIMIT $2
             """, parameters)
         var list = ImportList()
-        let ids = (0..<found.rowCount).compactMap { found.text($0, 0) }
+        let ids = (0..<found.rowCount).map { found.text($0, 0) ?? "" }
         let progress = try progress(ids, workspace, connection)
         var byteCount = 0
         for row in 0..<min(found.rowCount, count) where byteCount < ImportList.byteLimit {
             byteCount += found.byteCount(row, 1) + ImportList.otherByteCount
             list.imports.append(
                 try read(
-                    found, row, progress[ids[row]] ?? Progress(), workspace, liveness))
+                    found, row, progress[Array(ids[row].utf8)] ?? Progress(), workspace,
+                    liveness))
         }
         list.hasMore = list.imports.count < found.rowCount
         return list
@@ -314,9 +316,9 @@ package struct ImportPlace: Sendable, Equatable {
     /// Reads what `token` gave.
     package init?(token: String) {
         let parts = token.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-        guard parts.count == 2, let time = Int64(parts[0]), !parts[1].contains("\0") else {
-            return nil
-        }
+        guard parts.count == 2, let time = Int64(parts[0]), Self.times.contains(time),
+            !parts[1].contains("\0")
+        else { return nil }
         createdAt = time
         importID = String(parts[1])
     }
@@ -324,6 +326,8 @@ package struct ImportPlace: Sendable, Equatable {
     /// For callers, who give it back for the next page.
     package var token: String { "\(createdAt):\(importID)" }
 
+    /// What a `timestamptz` can be (PostgreSQL 15, src/include/datatype/timestamp.h).
+    static let times: Range<Int64> = -211_813_488_000_000_000..<9_223_371_331_200_000_000
     /// From 1970.
     private static let secondsTo2000: Int64 = 946_684_800
 }

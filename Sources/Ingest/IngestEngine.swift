@@ -11,6 +11,9 @@ internal import Synchronization
 package final class IngestEngine: Sendable {
     /// How long a workspace's name is remembered; its id and settings hardly ever change.
     private static let workspaceLifetime = Duration.seconds(1)
+    /// How long writers that hold a list are waited for; usual ones take a fraction of a second.
+    private static let lockPatience = Duration.seconds(5)
+    private static let lockPause = Duration.milliseconds(50)
 
     package let lanes: LaneSet
     private let queues: [LaneQueue]
@@ -228,7 +231,11 @@ package final class IngestEngine: Sendable {
         let liveness = liveness
         reader.read(
             in: workspace.id,
-            { try Imports.find(importID, in: workspace, liveness, $0) }, completion: completion)
+            {
+                // Asked for first: it may be recorded meanwhile.
+                let unrecorded = liveness.calls.unrecorded(importID, in: workspace)
+                return try Imports.find(importID, in: workspace, liveness, $0) ?? unrecorded
+            }, completion: completion)
     }
 
     /// A page of imports, the latest first.
@@ -307,10 +314,26 @@ extension IngestEngine {
         _ id: Int64, in workspace: Workspace,
         completion: @escaping @Sendable (Result<Bool, ReaderError>) -> Void
     ) {
+        removeList(id, in: workspace, until: .now + Self.lockPatience, completion: completion)
+    }
+
+    /// The writer's thread is others' while writers are waited for that hold the list.
+    private func removeList(
+        _ id: Int64, in workspace: Workspace, until deadline: ContinuousClock.Instant,
+        completion: @escaping @Sendable (Result<Bool, ReaderError>) -> Void
+    ) {
         writer.read(in: workspace.id, { try Lists.remove(id, in: workspace, $0) }) {
             [weak self] removed in
-            guard case .success(true) = removed, let self else { return completion(removed) }
-            removeMembers(of: id, in: workspace, completion: completion)
+            guard let self else { return completion(removed) }
+            switch removed {
+            case .success(true): removeMembers(of: id, in: workspace, completion: completion)
+            case .failure(.refused(Lists.isLocked)) where ContinuousClock.now < deadline:
+                Task {
+                    try? await Task.sleep(for: Self.lockPause)
+                    self.removeList(id, in: workspace, until: deadline, completion: completion)
+                }
+            default: completion(removed)
+            }
         }
     }
 

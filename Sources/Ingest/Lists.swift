@@ -22,6 +22,8 @@ package enum ListCreation: Sendable, Equatable {
 package enum Lists {
     /// With the longest names all lists of a workspace take 2.9 MB, and so fit into one message.
     package static let limit = 10_000
+    /// The SQLSTATE of a lock that was not given in time (PostgreSQL 15, Appendix A).
+    static let isLocked = "55P03"
     /// Members deleted at once: about 50 ms, in which others on the thread wait.
     static let chunk = 10_000
 
@@ -80,6 +82,8 @@ package enum Lists {
     /// Takes a list out of its workspace; its members stay, unseen.
     ///
     /// - Returns: Whether there was one.
+    /// - Throws: `isLocked` when writers that add members have not committed soon. They are waited for
+    ///   elsewhere, not on this thread.
     static func remove(
         _ id: Int64, in workspace: Workspace, _ connection: Connection
     ) throws -> Bool {
@@ -87,6 +91,7 @@ package enum Lists {
             var parameters = Parameters()
             parameters.append(int32: workspace.id)
             parameters.append(int64: id)
+            try connection.execute("SET LOCAL lock_timeout = '100ms'")
             let gone = try connection.query(
                 "DELETE FROM lists WHERE workspace_id = $1 AND id = $2", parameters)
             return gone.affectedRowCount > 0 ? true : nil

@@ -71,7 +71,9 @@ struct TransactionPace {
             guard let limit = updateLimit, updatesPerPage < Self.fittingUpdatesPerPage / 2 else {
                 return
             }
-            updateLimit = limit * 5 / 4
+            // Beyond the most that a transaction takes it would bound nothing.
+            let grown = limit * 5 / 4
+            updateLimit = grown < LaneQueue.transactionContactLimit ? grown : nil
         } else if updateLimit == Self.smallestOfUpdates,
             updatesPerPage > 2 * Self.fittingUpdatesPerPage
         {

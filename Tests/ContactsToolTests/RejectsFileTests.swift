@@ -99,6 +99,19 @@ import Testing
         }
     }
 
+    /// Also where the server is asked nothing, and so never answers.
+    @Test func refusedRecordsLeaveNothingBehind() {
+        var pending = PendingRecords()
+        var mostPlaces = 0
+        for line in 1...100_000 {
+            pending.append(PendingRecord(line: line, bytes: [0x61]), rejection: Rejection("X", ""))
+            pending.settleRefused { _ in }
+            mostPlaces = max(mostPlaces, pending.placeCount)
+        }
+        #expect(pending.count == 0 && pending.settledLine == 100_000)
+        #expect(mostPlaces <= 1026)
+    }
+
     @Test func aResultOutOfOrderIsAnError() {
         var pending = PendingRecords()
         pending.append(PendingRecord(line: 1, bytes: []))

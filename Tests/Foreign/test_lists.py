@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 import harness
-from harness import failing, get, metadata
+from harness import failing, get, metadata, wait_until
 from stubs import pb
 from tables import Tables
 from test_database import Cluster
@@ -177,6 +177,41 @@ def test_deleting_waits_for_writers_that_hold_the_list(server, stub, workspace, 
             assert get(stub, {"id": ids[0]}, workspace=workspace)[0].found
         deleting.result()
     assert tables.members(made.id) == 0
+
+
+def test_named_imports_begin_while_a_list_waits_for_its_writers(
+        server, stub, workspace, workspace_of, tables):
+    made = create(stub, "news", workspace)
+    other = workspace_of()
+    with Tables(server, workspace) as writer:
+        with writer.connection.transaction():
+            writer.rows(
+                "SELECT id FROM lists WHERE workspace_id = %s AND id = %s FOR KEY SHARE",
+                writer.id, made.id)
+            deleting = stub.DeleteList.future(
+                pb.DeleteListRequest(list_id=made.id), metadata=metadata(workspace), timeout=60)
+            wait_until(lambda: tables.one(
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                " AND application_name = 'contactsd writer'"))
+            for n in range(3):
+                harness.bulk(stub, [harness.request(
+                    [pb.Contact(email="a@list.example")], import_id=f"i{n}")], other).check_ok(1)
+            assert not deleting.done()
+        deleting.result()
+    assert lists(stub, workspace) == []
+
+
+def test_a_list_whose_writer_does_not_end_is_told_and_stays(server, stub, workspace, tables):
+    made = create(stub, "news", workspace)
+    with Tables(server, workspace) as writer:
+        with writer.connection.transaction():
+            writer.rows(
+                "SELECT id FROM lists WHERE workspace_id = %s AND id = %s FOR KEY SHARE",
+                writer.id, made.id)
+            with failing(grpc.StatusCode.UNAVAILABLE):
+                delete(stub, made.id, workspace)
+    assert lists(stub, workspace) == [made]
+    delete(stub, made.id, workspace)
 
 
 def test_a_contact_tells_its_lists_in_order(stub, workspace, tables):

@@ -2,6 +2,7 @@
 
 import itertools
 import signal
+import time
 
 import grpc
 import pytest
@@ -273,6 +274,62 @@ def test_an_import_belongs_to_its_workspace(stub, workspace_of):
     with failing(grpc.StatusCode.NOT_FOUND):
         get_import(stub, two, "mine")
     assert not bulk(stub, [request(contacts(1, 2), import_id="mine")], two).check_ok(2).started.resumed
+
+
+def test_imports_whose_ids_only_look_the_same_are_two(stub, workspace):
+    """contract: option `import_id`; precomposed and decomposed letters are different bytes."""
+    ids = ["caf\u00e9", "cafe\u0301"]
+    calls = []
+    for number, import_id in enumerate(ids):
+        call = LiveCall(stub, workspace)
+        call.send(request(contacts(1, number + 1, import_id), import_id=import_id))
+        assert not call.read().started.resumed
+        call.read_results(number + 1)
+        calls.append(call)
+    for number, import_id in enumerate(ids):
+        found = get_import(stub, workspace, import_id)
+        assert (found.import_id, found.state) == (import_id, RUNNING)
+        assert found.summary.total == number + 1
+    # Neither has taken the other's place.
+    for call in calls:
+        call.half_close()
+        assert call.finish().code == grpc.StatusCode.OK
+    listed = stub.ListImports(pb.ListImportsRequest(), metadata=metadata(workspace), timeout=60)
+    assert {found.import_id: found.summary.total for found in listed.imports} == {
+        ids[0]: 1, ids[1]: 2}
+
+
+def test_an_import_that_the_server_named_is_known_before_its_first_contact(stub, workspace):
+    """contract: point `an import that ended`: RUNNING is a live call."""
+    call = LiveCall(stub, workspace)
+    call.send(request(match_by=pb.MATCH_BY_EMAIL, labels={"a": "b"}))
+    import_id = call.read().started.import_id
+    found = get_import(stub, workspace, import_id)
+    assert (found.import_id, found.state, found.summary.total) == (import_id, RUNNING, 0)
+    assert dict(found.options.labels) == {"a": "b"}
+    assert abs(found.created_at.ToSeconds() - time.time()) < 60
+    assert found.created_at == found.updated_at
+    call.send(request(contacts(1, 2)))
+    call.read_results(2)
+    assert get_import(stub, workspace, import_id).summary.total == 2
+    call.half_close()
+    call.finish()
+    assert get_import(stub, workspace, import_id).state == FINISHED
+
+
+@pytest.mark.parametrize("token", [
+    "x", ":", "1", "x:1", "9223372036854775807:x", "9223372036854775806:x",
+    "9223371331200000000:x", "-211813488000000001:x", "-9223372036854775808:x", "1:\0"], ids=repr)
+def test_a_page_token_that_the_server_never_gave_is_an_invalid_argument(stub, workspace, token):
+    with failing(grpc.StatusCode.INVALID_ARGUMENT):
+        stub.ListImports(pb.ListImportsRequest(page_token=token),
+                         metadata=metadata(workspace), timeout=60)
+
+
+@pytest.mark.parametrize("token", ["9223371331199999999:", "-211813488000000000:x"])
+def test_the_first_and_the_last_page_token_are_taken(stub, workspace, token):
+    stub.ListImports(pb.ListImportsRequest(page_token=token),
+                     metadata=metadata(workspace), timeout=60)
 
 
 def test_service_get_import_and_list_imports(stub, workspace):

@@ -81,6 +81,19 @@ def test_contacts_are_found_by_each_identifier_in_any_notation_and_in_order(stub
             assert entry.record.HasField("created_at") and entry.record.HasField("updated_at")
 
 
+def test_texts_that_only_look_the_same_are_two_identifiers(stub, workspace_of):
+    """An external id is kept as it is: precomposed and decomposed letters are different bytes."""
+    workspace = workspace_of("email,external_id")
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    made = [result.id for result in upsert(stub, [
+        pb.Contact(email="a@find.example", external_id=composed),
+        pb.Contact(email="b@find.example", external_id=decomposed)], workspace).results]
+    keys = [composed, decomposed, composed]
+    entries = get(stub, *({"external_id": key} for key in keys), workspace=workspace)
+    assert [entry.record.contact.id for entry in entries] == [made[0], made[1], made[0]]
+    assert [entry.record.contact.external_id for entry in entries] == keys
+
+
 @pytest.mark.parametrize("key", [
     {"email": "no mail"}, {"email": ""}, {"phone": "1"}, {"phone": ""}, {"external_id": ""},
     {"external_id": "x" * 300}, {"id": ""}, {"id": "no-uuid"}, {"email": "a\0@b.example"},

@@ -66,4 +66,18 @@ import Testing
         pace.wrote(100, onto: 10, of: 4_000)
         #expect(pace.contactLimit == 4_000)
     }
+
+    /// Each row stands on a page of its own: the bound grows, until it is none.
+    @Test func theBoundOfUpdatesEndsWhereItBoundsNothing() {
+        var pace = TransactionPace()
+        // 2,880 for the next, and five quarters of it each time: 3,600, 4,500, 5,625.
+        pace.took(.milliseconds(20), for: 4_000)
+        pace.wrote(4_000, onto: 1_200, of: 4_000)
+        for expected in [2_880, 3_600, 4_500, 5_625, 7_031, 8_788, 10_000] {
+            #expect(pace.contactLimit == expected)
+            pace.wrote(expected, onto: expected, of: expected)
+        }
+        for _ in 0..<200 { pace.wrote(10_000, onto: 10_000, of: 10_000) }
+        #expect(pace.contactLimit == 10_000)
+    }
 }
