@@ -118,11 +118,12 @@ extension RPCStatus {
                 .resourceExhausted, .keyStreamsTooMany,
                 "the key has \(limit) calls open, which is its limit; try again when one has ended",
                 metadata: ["limit": "\(limit)"], retryAfter: RetryPause.others)
-        case .tooFast:
+        case .tooFast(let wait):
+            // Not before the rate is made up for: who comes back as told must not be refused again.
             self.init(
                 .resourceExhausted, .keyRateExceeded,
                 "the key has taken more contacts than its rate allows; try again later",
-                retryAfter: RetryPause.others)
+                retryAfter: max(wait, RetryPause.others))
         }
     }
 }
