@@ -11,6 +11,14 @@ enum ServerLimits {
     static let contactsPerMessage = 10_000
     /// Three transactions for each of two lanes: one at work, two waiting.
     static let unacknowledgedContacts = 60_000
+    /// The same of all calls together: four that are full. Each contact takes some 50 bytes here, so
+    /// these are 12 MB; of usual contacts `workBytes` lets in fewer. Beyond it a connection takes
+    /// more only while it has less than its share.
+    static let unacknowledgedContactsOfAll = 4 * unacknowledgedContacts
+    /// The least share of a connection: a few messages of usual size, so that it goes on.
+    static let leastUnacknowledgedContacts = 1_000
+    /// How soon a call that may not take its first contacts looks again.
+    static let fullPause = TimeAmount.milliseconds(50)
     /// Keys of one look-up.
     static let keysPerLookup = 10_000
     /// Results of one response message: about 45 KiB.

@@ -5,25 +5,13 @@
 internal import Ingest
 internal import Postgres
 internal import RPC
-internal import Synchronization
 internal import TLS
-
-/// Contacts that calls have taken and not answered.
-final class UnansweredContacts: Sendable {
-    private let value = Atomic(0)
-
-    var count: Int { value.load(ordering: .relaxed) }
-
-    func add(_ count: Int) {
-        if count != 0 { value.wrappingAdd(count, ordering: .relaxed) }
-    }
-}
 
 /// What is open and under way.
 struct ServerStatus: Sendable {
     let counters: ServerCounters
     let budget: ReceiveBudget
-    let unanswered: UnansweredContacts
+    let unanswered: SharedLimit
     let engine: IngestEngine
     let certificates: ServerCertificates?
 

@@ -15,6 +15,9 @@ final class UpsertContactsCall: CallHandler {
     private var options = UpsertOptions()
     private var onlyMessage = OnlyMessage()
     private var message: ReceivedMessage?
+    private var contactCount = 0
+    /// Of these, as counted for the connection.
+    private var countedCount = 0
     private var session: UpsertSession?
     private var isOver = false
 
@@ -31,6 +34,27 @@ final class UpsertContactsCall: CallHandler {
         guard !isOver, session == nil, let message = onlyMessage.take(from: call) else { return }
         self.message = message
         if let refusal = check(message) { return end(call, refusal) }
+        enter(call)
+    }
+
+    /// Begins once there is room for the call's contacts. The message waits with its credit.
+    private func enter(_ call: ServerCall) {
+        guard !isOver else { return }
+        guard call.unanswered.hasRoomForFirst else {
+            return call.later(ServerLimits.fullPause) { [weak self, weak call] in
+                if let self, let call { enter(call) }
+            }
+        }
+        countUnanswered(contactCount, call)
+        open(call)
+    }
+
+    private func countUnanswered(_ count: Int, _ call: ServerCall) {
+        call.unanswered.add(count - countedCount)
+        countedCount = count
+    }
+
+    private func open(_ call: ServerCall) {
         let bound = NIOLoopBound(self, eventLoop: call.eventLoop)
         let eventLoop = call.eventLoop
         ImportOpening.run(
@@ -55,12 +79,12 @@ final class UpsertContactsCall: CallHandler {
     func ended(_ call: ServerCall, by cause: CallEnd) {
         isOver = true
         message = nil
+        countUnanswered(0, call)
         session?.abandon()
         session = nil
     }
 
     private func check(_ message: ReceivedMessage) -> RPCStatus? {
-        let contactCount: Int
         do throws(DecodeError) {
             let request = try message.decodeUpsertContacts(with: context.decoder)
             contactCount = request.contacts.count
@@ -121,6 +145,7 @@ final class UpsertContactsCall: CallHandler {
     private func end(_ call: ServerCall, _ status: RPCStatus) {
         guard !isOver else { return }
         isOver = true
+        countUnanswered(0, call)
         session?.abandon()
         session = nil
         call.finish(status)

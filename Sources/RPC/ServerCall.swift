@@ -17,6 +17,8 @@ package final class ServerCall {
     /// The names in the client's certificate, verified during the TLS handshake: URIs, then DNS names,
     /// else the common name. Empty in clear text, and where clients need no certificate.
     package let peerIdentities: [String]
+    /// What the handlers of this connection's calls hold of `ServerOptions.unanswered`.
+    package let unanswered: SharedLimit.Part
 
     let stream: StreamID
     private let session: Session
@@ -63,6 +65,7 @@ package final class ServerCall {
         self.eventLoop = connection.eventLoop
         self.peerAddress = connection.peerAddress
         self.peerIdentities = connection.peerIdentities
+        self.unanswered = connection.unanswered
         self.budget = connection.options.budget
         self.inflates = head.isCompressed
         self.inbox = Inbox(

@@ -14,6 +14,8 @@ package struct ServerOptions: Sendable {
     package var budget: ReceiveBudget
     package var counters = ServerCounters()
     package var unfinished = UnfinishedMessages()
+    /// For what handlers take out of messages and have not answered, which they count themselves.
+    package var unanswered = SharedLimit(.max, leastShare: 1)
     /// Calls that a connection may begin in one second: more than a client's library manages with
     /// calls that do anything, while each costs tens of microseconds here. Those beyond it are
     /// refused so that the client may try again, and if there are only such, the connection ends.
@@ -60,6 +62,7 @@ package final class ServerConnection: SessionDelegate {
     private var channel: (any Channel)?
     private var streamRate: StreamRate
     private var unfinishedByteCount = 0
+    let unanswered: SharedLimit.Part
 
     /// How soon a connection looks again whether the shared budget has room.
     static let recheckDelay: TimeAmount = .milliseconds(10)
@@ -80,6 +83,7 @@ package final class ServerConnection: SessionDelegate {
         age = ConnectionAge(
             options.age, openedAt: .now(), chance: .random(in: -1...1))
         streamRate = StreamRate(limit: options.streamsPerSecond)
+        unanswered = SharedLimit.Part(of: options.unanswered)
     }
 
     /// Serves a channel that was just accepted. Call it in the child channel's initializer; to
