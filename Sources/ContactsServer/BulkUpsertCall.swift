@@ -312,7 +312,9 @@ final class BulkUpsertCall: CallHandler {
     private func answer(_ call: ServerCall) {
         guard let session else { return }
         checkFailureLimit(session)
-        while session.window.hasAnswer, call.unsentByteCount < ServerLimits.unsentBytes {
+        while session.window.hasAnswer, call.unsentByteCount < ServerLimits.unsentBytes,
+            call.mayAnswer(atOnce: false)
+        {
             sendResults(call, session)
         }
         returnCredit(call, session)

@@ -48,6 +48,8 @@ package final class ContactsServer: Sendable {
         options.unanswered = SharedLimit(
             ServerLimits.unacknowledgedContactsOfAll,
             leastShare: ServerLimits.leastUnacknowledgedContacts)
+        options.unsent = SharedLimit(
+            ServerLimits.unsentBytesOfAll, leastShare: ServerLimits.leastUnsentBytes)
         options.age = life.limits
         options.limits.maxConcurrentStreams = policy.streams
         options.streamsPerSecond = policy.streamsPerSecond
@@ -80,7 +82,7 @@ package final class ContactsServer: Sendable {
         FreeMemory.watch(options.counters, budget, on: group.next())
         status = ServerStatus(
             counters: options.counters, budget: budget, unanswered: options.unanswered,
-            engine: engine, certificates: certificates)
+            unsent: options.unsent, engine: engine, certificates: certificates)
         address = "\(host):\(listener.localAddress?.port ?? port)"
     }
 

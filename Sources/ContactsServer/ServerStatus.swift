@@ -12,6 +12,7 @@ struct ServerStatus: Sendable {
     let counters: ServerCounters
     let budget: ReceiveBudget
     let unanswered: SharedLimit
+    let unsent: SharedLimit
     let engine: IngestEngine
     let certificates: ServerCertificates?
 
@@ -24,6 +25,8 @@ struct ServerStatus: Sendable {
             ("unacknowledged_contacts", "\(unanswered.count)"),
             // Messages that calls hold, and what lanes have of them.
             ("unacknowledged_bytes", "\(budget.heldByteCount + budget.workByteCount)"),
+            // Of answers, those under way included.
+            ("unsent_bytes", "\(unsent.count)"),
             ("lanes", "\(engine.laneCount)"),
             ("database_connections", "\(Connection.openCount)"),
             // Since the start: what was not done for a peer, and connections that were ended.

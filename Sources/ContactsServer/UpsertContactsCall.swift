@@ -68,7 +68,7 @@ final class UpsertContactsCall: CallHandler {
             })
     }
 
-    func writable(_ call: ServerCall) {}
+    func writable(_ call: ServerCall) { answer(call) }
 
     /// The call is short: it is answered before the connection closes, unless it still waits for an
     /// earlier call of its import.
@@ -126,7 +126,7 @@ final class UpsertContactsCall: CallHandler {
     private func answer(_ call: ServerCall) {
         guard let session, !isOver else { return }
         if let failure = session.failure { return end(call, RPCStatus(failure)) }
-        guard session.window.isDecided else { return }
+        guard session.window.isDecided, call.mayAnswer(atOnce: true) else { return }
         guard session.isFinished else { return session.finish() }
         if options.maxFailures > 0, session.failureCount >= options.maxFailures {
             return end(call, .tooManyFailures(session.failureCount))

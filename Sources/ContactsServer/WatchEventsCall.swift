@@ -83,15 +83,18 @@ final class WatchEventsCall: CallHandler {
 
     private func look(_ call: ServerCall) {
         guard !isOver, mustLook, !isLooking, let workspace,
-            call.unsentByteCount <= ServerLimits.unsentBytes
+            call.unsentByteCount <= ServerLimits.unsentBytes, call.mayAnswer(atOnce: false)
         else { return }
         isLooking = true
         mustLook = false
+        call.expectAnswer(ServerLimits.pageBytes)
         engine.events(
             after: position, in: workspace,
             completion: call.backOnLoop { result in
-                self.isLooking = false
                 self.take(result, call)
+                call.expectAnswer(0)
+                self.isLooking = false
+                self.look(call)
             })
     }
 
@@ -105,7 +108,6 @@ final class WatchEventsCall: CallHandler {
                 context.encoder.reset()
                 call.send(context.encoder.watchEvents(events))
             }
-            look(call)
         case .success(.removed(let oldest)): end(call, .eventsRemoved(oldest: oldest))
         case .success(.beyond(let last)): end(call, .eventsBeyond(last: last))
         case .failure(.overloaded):

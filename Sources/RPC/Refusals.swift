@@ -18,6 +18,8 @@ package enum Refusal: String, CaseIterable, Sendable {
     case unfinishedMessages = "unfinished_messages"
     /// A message's end did not come in time.
     case lateMessage = "late_message"
+    /// A finished call was reset whose answer nobody took.
+    case unreadAnswer = "unread_answer"
 }
 
 /// A count for each kind of refusal and of connections that were ended.

@@ -19,6 +19,8 @@ package final class ServerCall {
     package let peerIdentities: [String]
     /// What the handlers of this connection's calls hold of `ServerOptions.unanswered`.
     package let unanswered: SharedLimit.Part
+    let unsentAnswers: SharedLimit.Part
+    var expectedByteCount = 0
 
     let stream: StreamID
     private let session: Session
@@ -30,7 +32,7 @@ package final class ServerCall {
     private var outbound: OutboundStream?
     private var handler: (any CallHandler)?
     /// Cleared when the stream is gone, which ends the cycle with the connection's table of calls.
-    private var connection: ServerConnection?
+    private(set) var connection: ServerConnection?
     /// Kept until the stream is gone, for what counts open calls.
     package var lease: AnyObject?
     private var deadline: Scheduled<Void>?
@@ -54,6 +56,10 @@ package final class ServerCall {
 
     /// In the connection's list of calls to be delivered to.
     var isTouched = false
+    /// In the connection's list of calls that wait to answer.
+    var isWaitingToAnswer = false
+    /// Of a finished call.
+    var unsentAtTick = 0
     /// Ticks since the call was finished though its stream is still there.
     var finishedTickCount = 0
 
@@ -66,6 +72,7 @@ package final class ServerCall {
         self.peerAddress = connection.peerAddress
         self.peerIdentities = connection.peerIdentities
         self.unanswered = connection.unanswered
+        self.unsentAnswers = connection.unsent
         self.budget = connection.options.budget
         self.inflates = head.isCompressed
         self.inbox = Inbox(

@@ -16,6 +16,8 @@ package struct ServerOptions: Sendable {
     package var unfinished = UnfinishedMessages()
     /// For what handlers take out of messages and have not answered, which they count themselves.
     package var unanswered = SharedLimit(.max, leastShare: 1)
+    /// For bytes of answers that clients have not taken.
+    package var unsent = SharedLimit(.max, leastShare: 1)
     /// Calls that a connection may begin in one second: more than a client's library manages with
     /// calls that do anything, while each costs tens of microseconds here. Those beyond it are
     /// refused so that the client may try again, and if there are only such, the connection ends.
@@ -44,8 +46,8 @@ package final class ServerConnection: SessionDelegate {
     let peerIdentities: [String]
 
     private let router: any CallRouter
-    private var session: Session?
-    private var calls: [StreamID: ServerCall] = [:]
+    private(set) var session: Session?
+    private(set) var calls: [StreamID: ServerCall] = [:]
     /// Calls to which the events at hand brought something.
     private var touchedCalls: [ServerCall] = []
     /// Of whole messages that this connection's calls have.
@@ -63,6 +65,11 @@ package final class ServerConnection: SessionDelegate {
     private var streamRate: StreamRate
     private var unfinishedByteCount = 0
     let unanswered: SharedLimit.Part
+    let unsent: SharedLimit.Part
+    var countedUnsentByteCount = 0
+    /// Calls that may not answer yet, in the order in which they came.
+    var waitingCalls: CircularBuffer<ServerCall> = []
+    var isWakeScheduled = false
 
     /// How soon a connection looks again whether the shared budget has room.
     static let recheckDelay: TimeAmount = .milliseconds(10)
@@ -84,6 +91,7 @@ package final class ServerConnection: SessionDelegate {
             options.age, openedAt: .now(), chance: .random(in: -1...1))
         streamRate = StreamRate(limit: options.streamsPerSecond)
         unanswered = SharedLimit.Part(of: options.unanswered)
+        unsent = SharedLimit.Part(of: options.unsent)
     }
 
     /// Serves a channel that was just accepted. Call it in the child channel's initializer; to
@@ -142,7 +150,10 @@ package final class ServerConnection: SessionDelegate {
         for call in Array(calls.values) { call.drain() }
     }
 
+    package func written() { wakeWaiting() }
+
     package func tick() {
+        resetUnread()
         for call in calls.values where call.isFinished {
             call.finishedTickCount += 1
             if call.finishedTickCount > Self.maxFinishedTickCount {
@@ -166,6 +177,8 @@ package final class ServerConnection: SessionDelegate {
         options.counters.callsChanged(by: -open.count)
         options.counters.connectionsChanged(by: -1)
         session = nil
+        waitingCalls = []
+        countUnsent()
         ageLook?.cancel()
         channel = nil
     }

@@ -49,6 +49,11 @@ package final class SharedLimit: Sendable {
             }
         }
 
+        /// By how much the connection holds more than it should, all together holding too much.
+        package var excess: Int {
+            whole.count < whole.limit ? 0 : max(0, count - whole.share)
+        }
+
         /// Whether the connection may take more.
         package var hasRoom: Bool { whole.count < whole.limit || count < whole.share }
 

@@ -41,6 +41,18 @@ struct SharedLimitTests {
     }
 
     @Test
+    func `What is too much is over the share, once all hold too much`() {
+        let limit = SharedLimit(100, leastShare: 10)
+        let first = SharedLimit.Part(of: limit)
+        let second = SharedLimit.Part(of: limit)
+        first.add(70)
+        second.add(29)
+        #expect(first.excess == 0 && second.excess == 0)
+        second.add(1)
+        #expect(first.excess == 20 && second.excess == 0)
+    }
+
+    @Test
     func `What a part holds is given back with it`() {
         let limit = SharedLimit(100, leastShare: 10)
         var part: SharedLimit.Part? = SharedLimit.Part(of: limit)
