@@ -158,7 +158,7 @@ final class BulkUpsertCall: CallHandler {
         while case .taking = state, hasRoom(call, session), session.failure == nil, mayTake(call),
             let message = call.nextMessage()
         {
-            takenByteCount += take(message, session)
+            takenByteCount += take(message, of: call, session)
             tellUnanswered(call)
         }
         call.discharge(takenByteCount)
@@ -187,7 +187,7 @@ final class BulkUpsertCall: CallHandler {
             _ = try ContactRules(options)
             firstCount = min(request.contacts.count, ServerLimits.contactsPerMessage)
         } catch {
-            return end(call, RPCStatus(error, message: "BulkUpsertRequest"))
+            return end(call, call.status(of: error, message: "BulkUpsertRequest"))
         }
         if let refusal = OptionRules.refusal(options) { return end(call, refusal) }
         state = .resolving(message)
@@ -228,11 +228,13 @@ final class BulkUpsertCall: CallHandler {
                     limits: ServerLimits.published)))
         state = .taking
         context.advanceClock()
-        call.discharge(take(message, session))
+        call.discharge(take(message, of: call, session))
     }
 
     /// - Returns: The bytes that were taken of the message: none of a refused one.
-    private func take(_ message: ReceivedMessage, _ session: UpsertSession) -> Int {
+    private func take(
+        _ message: ReceivedMessage, of call: ServerCall, _ session: UpsertSession
+    ) -> Int {
         messageCount += 1
         let contacts: DecodedContacts
         do throws(DecodeError) {
@@ -244,7 +246,7 @@ final class BulkUpsertCall: CallHandler {
             }
             if let refusal = number(request, session) { return stop(refusal) }
         } catch {
-            return stop(RPCStatus(error, message: "BulkUpsertRequest"))
+            return stop(call.status(of: error, message: "BulkUpsertRequest"))
         }
         guard contacts.count <= ServerLimits.contactsPerMessage else {
             return stop(.tooManyContacts(contacts.count, in: "message"))

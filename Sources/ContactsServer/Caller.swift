@@ -46,14 +46,22 @@ struct Authentication: Sendable {
         }
         // One and the same answer for what is not there and what is another's.
         if let asked, asked != key.workspaceName { throw .unknownWorkspace(asked) }
-        guard key.rights.allow(rights) else { throw .missingRight(rights) }
+        guard key.rights.allow(rights) else {
+            call.refused(.rightMissing)
+            throw .missingRight(rights)
+        }
         do throws(KeyUse.Refusal) {
             let loop = call.eventLoop
             let bound = NIOLoopBound(WeakCall(call), eventLoop: loop)
             call.lease = try key.begin(takesContacts: takesContacts) {
-                loop.execute { bound.value.call?.abort(.unauthenticated) }
+                loop.execute {
+                    guard let call = bound.value.call else { return }
+                    call.refused(.keyEnded)
+                    call.abort(.unauthenticated)
+                }
             }
         } catch {
+            call.refused(Refusal(error))
             throw RPCStatus(error)
         }
         return Caller(workspaceName: key.workspaceName, key: key)
@@ -66,10 +74,12 @@ struct Authentication: Sendable {
         let presented = Self.presentedKeys(call.head)
         guard let text = presented.first else {
             if let key = keys.find(certificateNames: call.peerIdentities) { return key }
-            if keys.isDemanded { throw .unauthenticated }
-            return nil
+            guard keys.isDemanded else { return nil }
+            call.refused(.keyMissing)
+            throw .unauthenticated
         }
         guard presented.allSatisfy({ $0 == text }), let key = keys.find(text) else {
+            call.refused(.keyInvalid)
             throw .unauthenticated
         }
         return key
@@ -93,6 +103,17 @@ struct Authentication: Sendable {
         weak var call: ServerCall?
 
         init(_ call: ServerCall) { self.call = call }
+    }
+}
+
+extension Refusal {
+    fileprivate init(_ refusal: KeyUse.Refusal) {
+        self =
+            switch refusal {
+            case .ended: .keyEnded
+            case .tooManyStreams: .keyStreams
+            case .tooFast: .keyRate
+            }
     }
 }
 

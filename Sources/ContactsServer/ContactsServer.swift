@@ -55,6 +55,8 @@ package final class ContactsServer: Sendable {
         options.streamsPerSecond = policy.streamsPerSecond
         let log = ConnectionLog(logger)
         options.connectionFailed = log.ended
+        // Another one, so that refused calls do not take the lines of connections.
+        options.callRefused = ConnectionLog(logger).refusedCall
         let admission = Admission(policy, options.counters.refusals, log)
         let serverOptions = options
         do {

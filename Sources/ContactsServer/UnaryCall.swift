@@ -59,7 +59,7 @@ final class UnaryCall<Request>: CallHandler {
                 try method.decode(context.decoder, bytes)
             }
         } catch {
-            end(RPCStatus(error, message: method.messageName))
+            end(call.status(of: error, message: method.messageName))
             return letGo()
         }
         call.expectAnswer(method.answerByteCount(request))

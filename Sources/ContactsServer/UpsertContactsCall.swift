@@ -33,7 +33,7 @@ final class UpsertContactsCall: CallHandler {
     func messagesAvailable(_ call: ServerCall) {
         guard !isOver, session == nil, let message = onlyMessage.take(from: call) else { return }
         self.message = message
-        if let refusal = check(message) { return end(call, refusal) }
+        if let refusal = check(message, call) { return end(call, refusal) }
         enter(call)
     }
 
@@ -84,14 +84,14 @@ final class UpsertContactsCall: CallHandler {
         session = nil
     }
 
-    private func check(_ message: ReceivedMessage) -> RPCStatus? {
+    private func check(_ message: ReceivedMessage, _ call: ServerCall) -> RPCStatus? {
         do throws(DecodeError) {
             let request = try message.decodeUpsertContacts(with: context.decoder)
             contactCount = request.contacts.count
             options = try request.options() ?? UpsertOptions()
             _ = try ContactRules(options)
         } catch {
-            return RPCStatus(error, message: "UpsertContactsRequest")
+            return call.status(of: error, message: "UpsertContactsRequest")
         }
         guard contactCount <= ServerLimits.contactsPerMessage else {
             return .tooManyContacts(contactCount, in: "call", ", use BulkUpsert for more")

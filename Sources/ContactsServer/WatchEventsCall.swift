@@ -36,7 +36,7 @@ final class WatchEventsCall: CallHandler {
                 try context.decoder.decodeWatchEvents(bytes)
             }
         } catch {
-            return end(call, RPCStatus(error, message: "WatchEventsRequest"))
+            return end(call, call.status(of: error, message: "WatchEventsRequest"))
         }
         call.returnCredit(message.creditByteCount)
         // No event has the greatest number, so what is clamped lies beyond the last one too.

@@ -198,6 +198,12 @@ package final class ServerCall {
         letGo()
     }
 
+    /// Counts that the call is refused, and has it logged; it is to be finished too.
+    package func refused(_ refusal: Refusal) {
+        connection?.options.counters.refusals.add(refusal)
+        connection?.options.callRefused(refusal, peerAddress)
+    }
+
     /// Ends the call from outside of its handler, which is told.
     package func abort(_ status: RPCStatus) { end(with: status, by: .aborted) }
 

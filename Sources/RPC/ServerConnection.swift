@@ -28,6 +28,9 @@ package struct ServerOptions: Sendable {
         _, _, _ in
     }
 
+    /// Told of calls that handlers refuse: why, and the client's address. On the connection's loop.
+    package var callRefused: @Sendable (Refusal, String) -> Void = { _, _ in }
+
     package init(budget: ReceiveBudget) { self.budget = budget }
 
     /// A stream can hold the largest message while credit below the step waits. To be asserted when
