@@ -181,6 +181,7 @@ final class BulkUpsertCall: CallHandler {
 
     /// Reads the options and finds the workspace; goes on in `begin`.
     private func open(_ call: ServerCall, _ message: ReceivedMessage) {
+        defer { context.decoder.release() }
         do throws(DecodeError) {
             let request = try message.decode(with: context.decoder)
             options = try request.options() ?? UpsertOptions()
@@ -235,6 +236,7 @@ final class BulkUpsertCall: CallHandler {
     private func take(
         _ message: ReceivedMessage, of call: ServerCall, _ session: UpsertSession
     ) -> Int {
+        defer { context.decoder.release() }
         messageCount += 1
         let contacts: DecodedContacts
         do throws(DecodeError) {

@@ -28,6 +28,7 @@ final class ExportContactsCall: CallHandler {
 
     func messagesAvailable(_ call: ServerCall) {
         guard !isOver, let message = onlyMessage.take(from: call) else { return }
+        defer { context.decoder.release() }
         let listID: Int64
         do throws(DecodeError) {
             listID = try message.decode { bytes throws(DecodeError) in

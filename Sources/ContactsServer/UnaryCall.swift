@@ -53,6 +53,7 @@ final class UnaryCall<Request>: CallHandler {
     private func begin(_ call: ServerCall) {
         guard !isOver, let message, call.mayAnswer(atOnce: true) else { return }
         self.message = nil
+        defer { context.decoder.release() }
         let request: Request
         do throws(DecodeError) {
             request = try message.decode { bytes throws(DecodeError) in

@@ -85,6 +85,7 @@ final class UpsertContactsCall: CallHandler {
     }
 
     private func check(_ message: ReceivedMessage, _ call: ServerCall) -> RPCStatus? {
+        defer { context.decoder.release() }
         do throws(DecodeError) {
             let request = try message.decodeUpsertContacts(with: context.decoder)
             contactCount = request.contacts.count
@@ -106,6 +107,7 @@ final class UpsertContactsCall: CallHandler {
                 guard let self, let call else { return }
                 self.answer(call)
             })
+        defer { context.decoder.release() }
         guard !isOver, let message,
             let request = try? message.decodeUpsertContacts(with: context.decoder)
         else { return session.abandon() }

@@ -30,6 +30,7 @@ final class WatchEventsCall: CallHandler {
 
     func messagesAvailable(_ call: ServerCall) {
         guard !isOver, let message = onlyMessage.take(from: call) else { return }
+        defer { context.decoder.release() }
         let offset: UInt64
         do throws(DecodeError) {
             offset = try message.decode { bytes throws(DecodeError) in
