@@ -26,6 +26,10 @@ package final class RequestDecoder {
 
     package init() {}
 
+    /// Gives back what the last message was unpacked to. Call it once the message was dealt with: a
+    /// loop that then has nothing to do would keep it.
+    package func release() { arena.reset() }
+
     /// Decodes a `BulkUpsertRequest`.
     package func decodeBulkUpsert(
         _ bytes: UnsafeRawBufferPointer

@@ -44,10 +44,11 @@ final class BulkUpsertCall: CallHandler {
     private var state = State.opening
     private let engine: IngestEngine
     private let budget: ReceiveBudget
-    private let unanswered: UnansweredContacts
     private let caller: Caller
     /// Of this call, as last told.
     private var toldUnansweredCount = 0
+    /// Contacts of the first message, until they are taken.
+    private var firstCount = 0
     private let context: LoopContext
     private var options = UpsertOptions()
     private var session: UpsertSession?
@@ -60,16 +61,15 @@ final class BulkUpsertCall: CallHandler {
     private var lastProgress = NIODeadline.now()
     private var isProgressScheduled = false
     private var isPumpScheduled = false
+    private var isLookScheduled = false
     /// The key's rate is used up, and a look is scheduled.
     private var isSlowed = false
 
     init(
-        engine: IngestEngine, budget: ReceiveBudget, unanswered: UnansweredContacts,
-        caller: Caller, context: LoopContext
+        engine: IngestEngine, budget: ReceiveBudget, caller: Caller, context: LoopContext
     ) {
         self.engine = engine
         self.budget = budget
-        self.unanswered = unanswered
         self.caller = caller
         self.context = context
     }
@@ -98,16 +98,17 @@ final class BulkUpsertCall: CallHandler {
         repeat {
             takeMessages(call)
             session?.handOver(isLast: isComplete)
-            wasFull = session.map { !hasRoom($0) } ?? false
+            wasFull = session.map { !hasRoom(call, $0) } ?? false
             answer(call)
+            tellUnanswered(call)
             // Contacts that failed in the rules are answered at once, which may make room.
-        } while wasFull && session.map(hasRoom) ?? false
-        tellUnanswered()
+        } while wasFull && session.map { hasRoom(call, $0) } ?? false
+        if case .taking = state, wasFull, toldUnansweredCount == 0 { lookAgain(call) }
     }
 
-    private func tellUnanswered() {
-        let count = session?.unansweredCount ?? 0
-        unanswered.add(count - toldUnansweredCount)
+    private func tellUnanswered(_ call: ServerCall) {
+        let count = session?.unansweredCount ?? firstCount
+        call.unanswered.add(count - toldUnansweredCount)
         toldUnansweredCount = count
     }
 
@@ -118,13 +119,29 @@ final class BulkUpsertCall: CallHandler {
 
     // MARK: Request side
 
-    private func hasRoom(_ session: UpsertSession) -> Bool {
-        session.unansweredCount < ServerLimits.unacknowledgedContacts
+    private func hasRoom(_ call: ServerCall, _ session: UpsertSession) -> Bool {
+        let count = session.unansweredCount
+        if count == 0 { return call.unanswered.hasRoomForFirst }
+        return count < ServerLimits.unacknowledgedContacts && call.unanswered.hasRoom
+    }
+
+    /// A call that has contacts hears of it when they are answered, and then of room. One that may
+    /// not take its first has to look.
+    private func lookAgain(_ call: ServerCall) {
+        guard !isLookScheduled else { return }
+        isLookScheduled = true
+        call.later(ServerLimits.fullPause) { [weak self, weak call] in
+            guard let self, let call else { return }
+            isLookScheduled = false
+            pump(call)
+        }
     }
 
     private func takeMessages(_ call: ServerCall) {
         if case .opening = state {
-            if let first = call.nextMessage() {
+            if !call.unanswered.hasRoomForFirst {
+                lookAgain(call)
+            } else if let first = call.nextMessage() {
                 open(call, first)
             } else if case .opening = state, call.isRequestComplete {
                 // No message at all: an import of no contacts.
@@ -138,13 +155,11 @@ final class BulkUpsertCall: CallHandler {
     private func takeMessages(_ call: ServerCall, _ session: UpsertSession) {
         context.advanceClock()
         var takenByteCount = 0
-        var room = ServerLimits.unacknowledgedContacts - session.unansweredCount
-        while case .taking = state, room > 0, session.failure == nil, mayTake(call),
+        while case .taking = state, hasRoom(call, session), session.failure == nil, mayTake(call),
             let message = call.nextMessage()
         {
-            let taken = take(message, session)
-            takenByteCount += taken.byteCount
-            room -= taken.contactCount
+            takenByteCount += take(message, of: call, session)
+            tellUnanswered(call)
         }
         call.discharge(takenByteCount)
     }
@@ -166,15 +181,18 @@ final class BulkUpsertCall: CallHandler {
 
     /// Reads the options and finds the workspace; goes on in `begin`.
     private func open(_ call: ServerCall, _ message: ReceivedMessage) {
+        defer { context.decoder.release() }
         do throws(DecodeError) {
             let request = try message.decode(with: context.decoder)
             options = try request.options() ?? UpsertOptions()
             _ = try ContactRules(options)
+            firstCount = min(request.contacts.count, ServerLimits.contactsPerMessage)
         } catch {
-            return end(call, RPCStatus(error, message: "BulkUpsertRequest"))
+            return end(call, call.status(of: error, message: "BulkUpsertRequest"))
         }
         if let refusal = OptionRules.refusal(options) { return end(call, refusal) }
         state = .resolving(message)
+        tellUnanswered(call)
         let bound = NIOLoopBound(self, eventLoop: call.eventLoop)
         let eventLoop = call.eventLoop
         ImportOpening.run(
@@ -211,16 +229,14 @@ final class BulkUpsertCall: CallHandler {
                     limits: ServerLimits.published)))
         state = .taking
         context.advanceClock()
-        call.discharge(take(message, session).byteCount)
+        call.discharge(take(message, of: call, session))
     }
 
-    /// What was taken of a message: nothing of a refused one.
-    private struct Taken {
-        var byteCount = 0
-        var contactCount = 0
-    }
-
-    private func take(_ message: ReceivedMessage, _ session: UpsertSession) -> Taken {
+    /// - Returns: The bytes that were taken of the message: none of a refused one.
+    private func take(
+        _ message: ReceivedMessage, of call: ServerCall, _ session: UpsertSession
+    ) -> Int {
+        defer { context.decoder.release() }
         messageCount += 1
         let contacts: DecodedContacts
         do throws(DecodeError) {
@@ -232,7 +248,7 @@ final class BulkUpsertCall: CallHandler {
             }
             if let refusal = number(request, session) { return stop(refusal) }
         } catch {
-            return stop(RPCStatus(error, message: "BulkUpsertRequest"))
+            return stop(call.status(of: error, message: "BulkUpsertRequest"))
         }
         guard contacts.count <= ServerLimits.contactsPerMessage else {
             return stop(.tooManyContacts(contacts.count, in: "message"))
@@ -241,7 +257,7 @@ final class BulkUpsertCall: CallHandler {
         caller.took(contacts.count)
         credits.append(Credit(lastSequence: next - 1, byteCount: message.creditByteCount))
         checkFailureLimit(session)
-        return Taken(byteCount: message.creditByteCount, contactCount: contacts.count)
+        return message.creditByteCount
     }
 
     /// Checks the number of a message's first contact, and places the first message of a call that
@@ -277,9 +293,9 @@ final class BulkUpsertCall: CallHandler {
     /// Takes no more contacts; those taken are still answered. Answers what `take` has taken of the
     /// message at fault.
     @discardableResult
-    private func stop(_ status: RPCStatus) -> Taken {
+    private func stop(_ status: RPCStatus) -> Int {
         if case .taking = state { state = .ending(status) }
-        return Taken()
+        return 0
     }
 
     // MARK: Response side
@@ -300,7 +316,9 @@ final class BulkUpsertCall: CallHandler {
     private func answer(_ call: ServerCall) {
         guard let session else { return }
         checkFailureLimit(session)
-        while session.window.hasAnswer, call.unsentByteCount < ServerLimits.unsentBytes {
+        while session.window.hasAnswer, call.unsentByteCount < ServerLimits.unsentBytes,
+            call.mayAnswer(atOnce: false)
+        {
             sendResults(call, session)
         }
         returnCredit(call, session)
@@ -373,7 +391,8 @@ final class BulkUpsertCall: CallHandler {
     private func leave(_ call: ServerCall) {
         session?.abandon()
         session = nil
-        tellUnanswered()
+        firstCount = 0
+        tellUnanswered(call)
         let byteCount = credits.reduce(0) { $0 + $1.byteCount }
         credits.removeAll()
         if byteCount > 0 { call.returnCredit(byteCount) }

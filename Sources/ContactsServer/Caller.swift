@@ -46,14 +46,22 @@ struct Authentication: Sendable {
         }
         // One and the same answer for what is not there and what is another's.
         if let asked, asked != key.workspaceName { throw .unknownWorkspace(asked) }
-        guard key.rights.allow(rights) else { throw .missingRight(rights) }
+        guard key.rights.allow(rights) else {
+            call.refused(.rightMissing)
+            throw .missingRight(rights)
+        }
         do throws(KeyUse.Refusal) {
             let loop = call.eventLoop
             let bound = NIOLoopBound(WeakCall(call), eventLoop: loop)
             call.lease = try key.begin(takesContacts: takesContacts) {
-                loop.execute { bound.value.call?.abort(.unauthenticated) }
+                loop.execute {
+                    guard let call = bound.value.call else { return }
+                    call.refused(.keyEnded)
+                    call.abort(.unauthenticated)
+                }
             }
         } catch {
+            call.refused(Refusal(error))
             throw RPCStatus(error)
         }
         return Caller(workspaceName: key.workspaceName, key: key)
@@ -66,10 +74,12 @@ struct Authentication: Sendable {
         let presented = Self.presentedKeys(call.head)
         guard let text = presented.first else {
             if let key = keys.find(certificateNames: call.peerIdentities) { return key }
-            if keys.isDemanded { throw .unauthenticated }
-            return nil
+            guard keys.isDemanded else { return nil }
+            call.refused(.keyMissing)
+            throw .unauthenticated
         }
         guard presented.allSatisfy({ $0 == text }), let key = keys.find(text) else {
+            call.refused(.keyInvalid)
             throw .unauthenticated
         }
         return key
@@ -96,6 +106,17 @@ struct Authentication: Sendable {
     }
 }
 
+extension Refusal {
+    fileprivate init(_ refusal: KeyUse.Refusal) {
+        self =
+            switch refusal {
+            case .ended: .keyEnded
+            case .tooManyStreams: .keyStreams
+            case .tooFast: .keyRate
+            }
+    }
+}
+
 extension RPCStatus {
     static let unauthenticated = RPCStatus(
         .unauthenticated, .keyInvalid,
@@ -118,11 +139,12 @@ extension RPCStatus {
                 .resourceExhausted, .keyStreamsTooMany,
                 "the key has \(limit) calls open, which is its limit; try again when one has ended",
                 metadata: ["limit": "\(limit)"], retryAfter: RetryPause.others)
-        case .tooFast:
+        case .tooFast(let wait):
+            // Not before the rate is made up for: who comes back as told must not be refused again.
             self.init(
                 .resourceExhausted, .keyRateExceeded,
                 "the key has taken more contacts than its rate allows; try again later",
-                retryAfter: RetryPause.others)
+                retryAfter: max(wait, RetryPause.others))
         }
     }
 }

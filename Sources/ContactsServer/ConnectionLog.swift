@@ -1,4 +1,4 @@
-// In: connections that were refused or ended because of their peer. Out: a line each, some of them
+// In: connections and calls that were refused or ended because of their peer. Out: a line each, some of them
 // when there are many; reason and address, nothing that the peer has sent. Any thread.
 
 internal import HTTP2
@@ -8,7 +8,7 @@ internal import NIOCore
 internal import RPC
 
 final class ConnectionLog: Sendable {
-    /// A flood of connections must not become a flood of lines.
+    /// A flood of connections or calls must not become a flood of lines.
     static let linesPerPeriod = 20
     static let period = TimeAmount.seconds(10)
 
@@ -29,6 +29,10 @@ final class ConnectionLog: Sendable {
 
     func refused(_ refusal: Refusal, _ address: String) {
         write("connection refused", refusal.rawValue, address, "")
+    }
+
+    @Sendable func refusedCall(_ refusal: Refusal, _ address: String) {
+        write("call refused", refusal.rawValue, address, "")
     }
 
     private func write(

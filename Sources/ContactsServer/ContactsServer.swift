@@ -41,17 +41,22 @@ package final class ContactsServer: Sendable {
         group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
         let channels = OpenChannels()
         let budget = ReceiveBudget(limitByteCount: ServerLimits.heldBytes)
-        let unanswered = UnansweredContacts()
         let router = Router(
-            engine: engine, authentication: Authentication(keys: keys), budget: budget,
-            unanswered: unanswered)
+            engine: engine, authentication: Authentication(keys: keys), budget: budget)
         var options = ServerOptions(budget: budget)
         options.maxMessageByteCount = ServerLimits.messageBytes
+        options.unanswered = SharedLimit(
+            ServerLimits.unacknowledgedContactsOfAll,
+            leastShare: ServerLimits.leastUnacknowledgedContacts)
+        options.unsent = SharedLimit(
+            ServerLimits.unsentBytesOfAll, leastShare: ServerLimits.leastUnsentBytes)
         options.age = life.limits
         options.limits.maxConcurrentStreams = policy.streams
         options.streamsPerSecond = policy.streamsPerSecond
         let log = ConnectionLog(logger)
         options.connectionFailed = log.ended
+        // Another one, so that refused calls do not take the lines of connections.
+        options.callRefused = ConnectionLog(logger).refusedCall
         let admission = Admission(policy, options.counters.refusals, log)
         let serverOptions = options
         do {
@@ -78,8 +83,8 @@ package final class ContactsServer: Sendable {
         self.logger = logger
         FreeMemory.watch(options.counters, budget, on: group.next())
         status = ServerStatus(
-            counters: options.counters, budget: budget, unanswered: unanswered, engine: engine,
-            certificates: certificates)
+            counters: options.counters, budget: budget, unanswered: options.unanswered,
+            unsent: options.unsent, engine: engine, certificates: certificates)
         address = "\(host):\(listener.localAddress?.port ?? port)"
     }
 

@@ -14,6 +14,8 @@ final class ExportContactsCall: CallHandler {
     private let caller: Caller
     private let context: LoopContext
     private var onlyMessage = OnlyMessage()
+    /// The list, once it is known and until the first page is asked for.
+    private var start: (listID: Int64, workspace: Workspace)?
     /// Where to go on; `nil` while a page is under way.
     private var export: ContactExport?
     private var isOver = false
@@ -26,18 +28,21 @@ final class ExportContactsCall: CallHandler {
 
     func messagesAvailable(_ call: ServerCall) {
         guard !isOver, let message = onlyMessage.take(from: call) else { return }
+        defer { context.decoder.release() }
         let listID: Int64
         do throws(DecodeError) {
             listID = try message.decode { bytes throws(DecodeError) in
                 try context.decoder.decodeExportContacts(bytes)
             }
         } catch {
-            return end(call, RPCStatus(error, message: "ExportContactsRequest"))
+            return end(call, call.status(of: error, message: "ExportContactsRequest"))
         }
         call.returnCredit(message.creditByteCount)
         call.findWorkspace(of: caller, engine) { found in
             switch found {
-            case .success(let workspace): self.begin(listID, in: workspace, call)
+            case .success(let workspace):
+                self.start = (listID, workspace)
+                self.goOn(call)
             case .failure(let status): self.end(call, status)
             }
         }
@@ -51,7 +56,8 @@ final class ExportContactsCall: CallHandler {
     func ended(_ call: ServerCall, by cause: CallEnd) { isOver = true }
 
     private func begin(_ listID: Int64, in workspace: Workspace, _ call: ServerCall) {
-        guard !isOver else { return }
+        start = nil
+        call.expectAnswer(ServerLimits.pageBytes)
         engine.beginExport(
             listID, in: workspace,
             completion: call.backOnLoop { result in
@@ -60,12 +66,18 @@ final class ExportContactsCall: CallHandler {
                 case .success(.records(let records, let next)): self.send(records, next, call)
                 case .failure(let error): self.end(call, RPCStatus(error))
                 }
+                self.pageIsHere(call)
             })
     }
 
     private func goOn(_ call: ServerCall) {
-        guard !isOver, let export, call.unsentByteCount <= ServerLimits.unsentBytes else { return }
+        guard !isOver, start != nil || export != nil,
+            call.unsentByteCount <= ServerLimits.unsentBytes, call.mayAnswer(atOnce: false)
+        else { return }
+        if let start { return begin(start.listID, in: start.workspace, call) }
+        guard let export else { return }
         self.export = nil
+        call.expectAnswer(ServerLimits.pageBytes)
         engine.nextPage(
             of: export,
             completion: call.backOnLoop { result in
@@ -73,10 +85,13 @@ final class ExportContactsCall: CallHandler {
                 case .success(.noList): self.end(call, .exportedListGone)
                 case .success(.records(let records, let next)): self.send(records, next, call)
                 case .failure(.overloaded):
-                    self.export = export
-                    call.later(ServerLimits.overloadPause) { self.goOn(call) }
+                    call.later(ServerLimits.overloadPause) {
+                        self.export = export
+                        self.goOn(call)
+                    }
                 case .failure(let error): self.end(call, RPCStatus(error))
                 }
+                self.pageIsHere(call)
             })
     }
 
@@ -88,12 +103,18 @@ final class ExportContactsCall: CallHandler {
         }
         guard let next else { return end(call, .ok) }
         export = next
+    }
+
+    /// Its bytes are counted as what they are from here on, and the next one may be asked for.
+    private func pageIsHere(_ call: ServerCall) {
+        call.expectAnswer(0)
         goOn(call)
     }
 
     private func end(_ call: ServerCall, _ status: RPCStatus) {
         guard !isOver else { return }
         isOver = true
+        start = nil
         export = nil
         call.finish(status)
     }

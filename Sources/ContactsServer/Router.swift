@@ -40,18 +40,13 @@ struct Router: CallRouter {
     private let engine: IngestEngine
     private let authentication: Authentication
     private let budget: ReceiveBudget
-    private let unanswered: UnansweredContacts
     /// One a loop, made when the loop gets its first call.
     private let contexts = ThreadSpecificVariable<LoopContext>()
 
-    init(
-        engine: IngestEngine, authentication: Authentication, budget: ReceiveBudget,
-        unanswered: UnansweredContacts
-    ) {
+    init(engine: IngestEngine, authentication: Authentication, budget: ReceiveBudget) {
         self.engine = engine
         self.authentication = authentication
         self.budget = budget
-        self.unanswered = unanswered
     }
 
     func handler(for head: RequestHead, call: ServerCall) -> (any CallHandler)? {
@@ -91,8 +86,7 @@ struct Router: CallRouter {
             // Before any message: a caller may wait for them before it sends one.
             call.sendHeaders()
             return BulkUpsertCall(
-                engine: engine, budget: budget, unanswered: unanswered, caller: caller,
-                context: context)
+                engine: engine, budget: budget, caller: caller, context: context)
         case .upsertContacts:
             return UpsertContactsCall(
                 engine: engine, budget: budget, caller: caller, context: context)

@@ -11,6 +11,14 @@ enum ServerLimits {
     static let contactsPerMessage = 10_000
     /// Three transactions for each of two lanes: one at work, two waiting.
     static let unacknowledgedContacts = 60_000
+    /// The same of all calls together: four that are full. Each contact takes some 50 bytes here, so
+    /// these are 12 MB; of usual contacts `workBytes` lets in fewer. Beyond it a connection takes
+    /// more only while it has less than its share.
+    static let unacknowledgedContactsOfAll = 4 * unacknowledgedContacts
+    /// The least share of a connection: a few messages of usual size, so that it goes on.
+    static let leastUnacknowledgedContacts = 1_000
+    /// How soon a call that may not take its first contacts looks again.
+    static let fullPause = TimeAmount.milliseconds(50)
     /// Keys of one look-up.
     static let keysPerLookup = 10_000
     /// Results of one response message: about 45 KiB.
@@ -18,6 +26,16 @@ enum ServerLimits {
     /// Response bytes of a call that wait for its peer to read. Results beyond it wait in the
     /// window, where they are smaller, and once the window is full no more contacts are taken.
     static let unsentBytes = 128 * 1024
+    /// Response bytes that peers have not taken, and those that are under way from the database, over
+    /// all connections: ten of the largest look-ups. Beyond it a connection begins no other answer
+    /// unless it has less than its share.
+    static let unsentBytesOfAll = 32 * 1024 * 1024
+    /// The least share of a connection: what one call may have.
+    static let leastUnsentBytes = unsentBytes
+    /// What is expected of a page of contacts or events.
+    static let pageBytes = ContactExport.pageBytes
+    /// What is expected of a small answer, until it is there.
+    static let smallAnswerBytes = 16 * 1024
     /// How often a watcher of events looks though nobody woke it: should a notification be lost,
     /// its events are late and no more.
     static let watchInterval = TimeAmount.seconds(30)

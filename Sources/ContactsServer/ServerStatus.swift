@@ -5,25 +5,14 @@
 internal import Ingest
 internal import Postgres
 internal import RPC
-internal import Synchronization
 internal import TLS
-
-/// Contacts that calls have taken and not answered.
-final class UnansweredContacts: Sendable {
-    private let value = Atomic(0)
-
-    var count: Int { value.load(ordering: .relaxed) }
-
-    func add(_ count: Int) {
-        if count != 0 { value.wrappingAdd(count, ordering: .relaxed) }
-    }
-}
 
 /// What is open and under way.
 struct ServerStatus: Sendable {
     let counters: ServerCounters
     let budget: ReceiveBudget
-    let unanswered: UnansweredContacts
+    let unanswered: SharedLimit
+    let unsent: SharedLimit
     let engine: IngestEngine
     let certificates: ServerCertificates?
 
@@ -36,6 +25,8 @@ struct ServerStatus: Sendable {
             ("unacknowledged_contacts", "\(unanswered.count)"),
             // Messages that calls hold, and what lanes have of them.
             ("unacknowledged_bytes", "\(budget.heldByteCount + budget.workByteCount)"),
+            // Of answers, those under way included.
+            ("unsent_bytes", "\(unsent.count)"),
             ("lanes", "\(engine.laneCount)"),
             ("database_connections", "\(Connection.openCount)"),
             // Since the start: what was not done for a peer, and connections that were ended.

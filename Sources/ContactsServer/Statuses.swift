@@ -249,6 +249,18 @@ extension RPCStatus {
     }
 }
 
+extension ServerCall {
+    /// What to tell of a message that could not be decoded, which is counted.
+    func status(of error: DecodeError, message name: String) -> RPCStatus {
+        switch error {
+        case .malformed: refused(.malformedMessage)
+        case .tooComplex: refused(.complexMessage)
+        case .invalid: break
+        }
+        return RPCStatus(error, message: name)
+    }
+}
+
 /// Checks of the options that need no database. All of them come before anything is written.
 enum OptionRules {
     /// Options that contradict each other.

@@ -11,6 +11,8 @@ struct UnaryMethod<Request> {
     /// The name of its request message.
     let messageName: String
     let decode: (RequestDecoder, UnsafeRawBufferPointer) throws(DecodeError) -> Request
+    /// How large the answer may be, as far as the request tells.
+    let answerByteCount: (Request) -> Int
     /// Runs the request; answers by the call's `answer` or `end`, at once or later.
     let run: (Request, Workspace, UnaryCall<Request>) -> Void
 }
@@ -22,6 +24,11 @@ final class UnaryCall<Request>: CallHandler {
     private let context: LoopContext
     private let call: ServerCall
     private var onlyMessage = OnlyMessage()
+    /// Until it is decoded.
+    private var message: ReceivedMessage?
+    /// What the request holds is charged until nobody has it any more, a query that waits included.
+    private var creditByteCount = 0
+    private var isQuerying = false
     private var isOver = false
 
     init(
@@ -37,30 +44,54 @@ final class UnaryCall<Request>: CallHandler {
 
     func messagesAvailable(_ call: ServerCall) {
         guard !isOver, let message = onlyMessage.take(from: call) else { return }
+        creditByteCount = message.creditByteCount
+        self.message = message
+        begin(call)
+    }
+
+    /// Begins once there is room for the answer.
+    private func begin(_ call: ServerCall) {
+        guard !isOver, let message, call.mayAnswer(atOnce: true) else { return }
+        self.message = nil
+        defer { context.decoder.release() }
         let request: Request
         do throws(DecodeError) {
             request = try message.decode { bytes throws(DecodeError) in
                 try method.decode(context.decoder, bytes)
             }
         } catch {
-            return end(RPCStatus(error, message: method.messageName))
+            end(call.status(of: error, message: method.messageName))
+            return letGo()
         }
-        call.returnCredit(message.creditByteCount)
+        call.expectAnswer(method.answerByteCount(request))
         call.findWorkspace(of: caller, engine) { found in
             switch found {
             case .success(let workspace):
                 if !self.isOver { self.method.run(request, workspace, self) }
             case .failure(let status): self.end(status)
             }
+            if !self.isQuerying { self.letGo() }
         }
     }
 
-    func writable(_ call: ServerCall) {}
+    func writable(_ call: ServerCall) { begin(call) }
 
     /// The call is short: it is answered before the connection closes.
     func draining(_ call: ServerCall) {}
 
-    func ended(_ call: ServerCall, by cause: CallEnd) { isOver = true }
+    func ended(_ call: ServerCall, by cause: CallEnd) {
+        isOver = true
+        // Else who has the request lets it go.
+        if message != nil { letGo() }
+        message = nil
+    }
+
+    /// Nobody has the request any more.
+    private func letGo() {
+        call.returnCredit(creditByteCount)
+        creditByteCount = 0
+        call.expectAnswer(0)
+    }
 
     /// A completion for the engine.
     ///
@@ -68,7 +99,9 @@ final class UnaryCall<Request>: CallHandler {
     func answer<Value: Sendable>(
         _ encode: @escaping (Value, ResponseEncoder) throws(RPCStatus) -> PackedMessage
     ) -> @Sendable (Result<Value, ReaderError>) -> Void {
-        call.backOnLoop { (result: Result<Value, ReaderError>) in
+        isQuerying = true
+        return call.backOnLoop { (result: Result<Value, ReaderError>) in
+            defer { self.letGo() }
             guard !self.isOver else { return }
             do throws(RPCStatus) {
                 let value: Value

@@ -10,6 +10,9 @@ enum UnaryMethods {
         UnaryMethod(
             messageName: "GetContactsRequest",
             decode: { decoder, bytes throws(DecodeError) in try decoder.decodeGetContacts(bytes) },
+            answerByteCount: { keys in
+                min(LookupTooLarge.byteLimit, keys.count * ContactLimits.contactBytes)
+            },
             run: { keys, workspace, call in
                 guard keys.count <= ServerLimits.keysPerLookup else {
                     return call.end(.tooManyKeys(keys.count, limit: ServerLimits.keysPerLookup))
@@ -24,6 +27,7 @@ enum UnaryMethods {
         UnaryMethod(
             messageName: "GetImportRequest",
             decode: { decoder, bytes throws(DecodeError) in try decoder.decodeGetImport(bytes) },
+            answerByteCount: { _ in ServerLimits.smallAnswerBytes },
             run: { importID, workspace, call in
                 call.engine.findImport(
                     importID, in: workspace,
@@ -38,6 +42,7 @@ enum UnaryMethods {
         UnaryMethod(
             messageName: "ListImportsRequest",
             decode: { decoder, bytes throws(DecodeError) in try decoder.decodeListImports(bytes) },
+            answerByteCount: { _ in ImportList.byteLimit },
             run: { page, workspace, call in
                 let place = ImportPlace(token: page.token)
                 guard page.token.isEmpty || place != nil else { return call.end(.wrongPageToken) }
@@ -54,6 +59,7 @@ enum UnaryMethods {
         UnaryMethod(
             messageName: "CreateListRequest",
             decode: { decoder, bytes throws(DecodeError) in try decoder.decodeCreateList(bytes) },
+            answerByteCount: { _ in ServerLimits.smallAnswerBytes },
             run: { name, workspace, call in
                 call.engine.createList(
                     name, in: workspace,
@@ -71,6 +77,7 @@ enum UnaryMethods {
         UnaryMethod(
             messageName: "ListListsRequest",
             decode: { decoder, bytes throws(DecodeError) in try decoder.decodeListLists(bytes) },
+            answerByteCount: { _ in LookupTooLarge.byteLimit },
             run: { _, workspace, call in
                 call.engine.lists(
                     in: workspace,
@@ -82,6 +89,7 @@ enum UnaryMethods {
         UnaryMethod(
             messageName: "DeleteListRequest",
             decode: { decoder, bytes throws(DecodeError) in try decoder.decodeDeleteList(bytes) },
+            answerByteCount: { _ in ServerLimits.smallAnswerBytes },
             run: { id, workspace, call in
                 call.engine.deleteList(
                     id, in: workspace,

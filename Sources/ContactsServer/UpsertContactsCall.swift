@@ -15,6 +15,9 @@ final class UpsertContactsCall: CallHandler {
     private var options = UpsertOptions()
     private var onlyMessage = OnlyMessage()
     private var message: ReceivedMessage?
+    private var contactCount = 0
+    /// Of these, as counted for the connection.
+    private var countedCount = 0
     private var session: UpsertSession?
     private var isOver = false
 
@@ -30,7 +33,28 @@ final class UpsertContactsCall: CallHandler {
     func messagesAvailable(_ call: ServerCall) {
         guard !isOver, session == nil, let message = onlyMessage.take(from: call) else { return }
         self.message = message
-        if let refusal = check(message) { return end(call, refusal) }
+        if let refusal = check(message, call) { return end(call, refusal) }
+        enter(call)
+    }
+
+    /// Begins once there is room for the call's contacts. The message waits with its credit.
+    private func enter(_ call: ServerCall) {
+        guard !isOver else { return }
+        guard call.unanswered.hasRoomForFirst else {
+            return call.later(ServerLimits.fullPause) { [weak self, weak call] in
+                if let self, let call { enter(call) }
+            }
+        }
+        countUnanswered(contactCount, call)
+        open(call)
+    }
+
+    private func countUnanswered(_ count: Int, _ call: ServerCall) {
+        call.unanswered.add(count - countedCount)
+        countedCount = count
+    }
+
+    private func open(_ call: ServerCall) {
         let bound = NIOLoopBound(self, eventLoop: call.eventLoop)
         let eventLoop = call.eventLoop
         ImportOpening.run(
@@ -44,7 +68,7 @@ final class UpsertContactsCall: CallHandler {
             })
     }
 
-    func writable(_ call: ServerCall) {}
+    func writable(_ call: ServerCall) { answer(call) }
 
     /// The call is short: it is answered before the connection closes, unless it still waits for an
     /// earlier call of its import.
@@ -55,19 +79,20 @@ final class UpsertContactsCall: CallHandler {
     func ended(_ call: ServerCall, by cause: CallEnd) {
         isOver = true
         message = nil
+        countUnanswered(0, call)
         session?.abandon()
         session = nil
     }
 
-    private func check(_ message: ReceivedMessage) -> RPCStatus? {
-        let contactCount: Int
+    private func check(_ message: ReceivedMessage, _ call: ServerCall) -> RPCStatus? {
+        defer { context.decoder.release() }
         do throws(DecodeError) {
             let request = try message.decodeUpsertContacts(with: context.decoder)
             contactCount = request.contacts.count
             options = try request.options() ?? UpsertOptions()
             _ = try ContactRules(options)
         } catch {
-            return RPCStatus(error, message: "UpsertContactsRequest")
+            return call.status(of: error, message: "UpsertContactsRequest")
         }
         guard contactCount <= ServerLimits.contactsPerMessage else {
             return .tooManyContacts(contactCount, in: "call", ", use BulkUpsert for more")
@@ -82,6 +107,7 @@ final class UpsertContactsCall: CallHandler {
                 guard let self, let call else { return }
                 self.answer(call)
             })
+        defer { context.decoder.release() }
         guard !isOver, let message,
             let request = try? message.decodeUpsertContacts(with: context.decoder)
         else { return session.abandon() }
@@ -102,7 +128,7 @@ final class UpsertContactsCall: CallHandler {
     private func answer(_ call: ServerCall) {
         guard let session, !isOver else { return }
         if let failure = session.failure { return end(call, RPCStatus(failure)) }
-        guard session.window.isDecided else { return }
+        guard session.window.isDecided, call.mayAnswer(atOnce: true) else { return }
         guard session.isFinished else { return session.finish() }
         if options.maxFailures > 0, session.failureCount >= options.maxFailures {
             return end(call, .tooManyFailures(session.failureCount))
@@ -121,6 +147,7 @@ final class UpsertContactsCall: CallHandler {
     private func end(_ call: ServerCall, _ status: RPCStatus) {
         guard !isOver else { return }
         isOver = true
+        countUnanswered(0, call)
         session?.abandon()
         session = nil
         call.finish(status)

@@ -30,13 +30,14 @@ final class WatchEventsCall: CallHandler {
 
     func messagesAvailable(_ call: ServerCall) {
         guard !isOver, let message = onlyMessage.take(from: call) else { return }
+        defer { context.decoder.release() }
         let offset: UInt64
         do throws(DecodeError) {
             offset = try message.decode { bytes throws(DecodeError) in
                 try context.decoder.decodeWatchEvents(bytes)
             }
         } catch {
-            return end(call, RPCStatus(error, message: "WatchEventsRequest"))
+            return end(call, call.status(of: error, message: "WatchEventsRequest"))
         }
         call.returnCredit(message.creditByteCount)
         // No event has the greatest number, so what is clamped lies beyond the last one too.
@@ -83,15 +84,18 @@ final class WatchEventsCall: CallHandler {
 
     private func look(_ call: ServerCall) {
         guard !isOver, mustLook, !isLooking, let workspace,
-            call.unsentByteCount <= ServerLimits.unsentBytes
+            call.unsentByteCount <= ServerLimits.unsentBytes, call.mayAnswer(atOnce: false)
         else { return }
         isLooking = true
         mustLook = false
+        call.expectAnswer(ServerLimits.pageBytes)
         engine.events(
             after: position, in: workspace,
             completion: call.backOnLoop { result in
-                self.isLooking = false
                 self.take(result, call)
+                call.expectAnswer(0)
+                self.isLooking = false
+                self.look(call)
             })
     }
 
@@ -105,7 +109,6 @@ final class WatchEventsCall: CallHandler {
                 context.encoder.reset()
                 call.send(context.encoder.watchEvents(events))
             }
-            look(call)
         case .success(.removed(let oldest)): end(call, .eventsRemoved(oldest: oldest))
         case .success(.beyond(let last)): end(call, .eventsBeyond(last: last))
         case .failure(.overloaded):

@@ -52,6 +52,8 @@ package protocol SessionDelegate: AnyObject {
     func opened(_ session: Session, on channel: any Channel)
     /// All that one read has brought, or one turn of writing, which has no input and no data.
     func receive(_ events: [Event], from input: ByteBuffer)
+    /// A turn of writing is over.
+    func written()
     /// The connection will go away when its streams have ended (`HTTP2Handler.startDrain`).
     func drainStarted()
     /// Every `ConnectionLimits.tick`.
@@ -64,5 +66,6 @@ package protocol SessionDelegate: AnyObject {
 }
 
 extension SessionDelegate {
+    package func written() {}
     package func failed(_ fault: ConnectionFault, detail: String) {}
 }

@@ -33,6 +33,8 @@ final class EventSink {
         var idleCount = 0
     }
 
+    /// Of all bodies.
+    var unsentByteCount = 0
     var isGoingAway = false
 
     private var scanner: FrameScanner
@@ -175,6 +177,7 @@ final class EventSink {
     ) -> OutboundBody.Chunk {
         let before = outbound.unsentByteCount
         let chunk = outbound.body.take(into: target)
+        unsentByteCount -= before - outbound.unsentByteCount
         let lowWater = limits.outboundLowWaterByteCount
         if before > lowWater, outbound.unsentByteCount <= lowWater {
             events.append(.writable(outbound.id))

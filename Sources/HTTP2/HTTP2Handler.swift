@@ -150,6 +150,7 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
         } else if output.readableBytes > 0 {
             context.writeAndFlush(wrapOutboundOut(output), promise: nil)
         }
+        delegate.written()
         isPumping = false
         if hasMore, state == .open { schedulePump() }
         if let detail = session.takeProtocolError() { end(by: .protocolError, detail) }

@@ -177,7 +177,9 @@ package final class Session {
     private func releaseClosedBodies() {
         if sink.closedStreams.isEmpty { return }
         for stream in sink.closedStreams {
-            bodies.removeValue(forKey: stream)?.body.close()
+            guard let outbound = bodies.removeValue(forKey: stream) else { continue }
+            sink.unsentByteCount -= outbound.unsentByteCount
+            outbound.body.close()
         }
         sink.closedStreams.removeAll(keepingCapacity: true)
     }
@@ -233,7 +235,9 @@ package final class Session {
     package func append(
         to outbound: OutboundStream, reserving byteCount: Int, _ write: (inout ByteBuffer) -> Void
     ) {
+        let before = outbound.unsentByteCount
         outbound.body.append(reserving: byteCount, write)
+        sink.unsentByteCount += outbound.unsentByteCount - before
         resume(outbound)
     }
 
@@ -242,6 +246,9 @@ package final class Session {
         outbound.body.end(trailers: trailers)
         resume(outbound)
     }
+
+    /// What all bodies have appended and nghttp2 has not taken.
+    package var unsentByteCount: Int { sink.unsentByteCount }
 
     private func resume(_ outbound: OutboundStream) {
         if outbound.isDeferred {

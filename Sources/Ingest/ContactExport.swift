@@ -13,7 +13,7 @@ package struct ContactExport: Sendable {
     /// Contacts of a page: a message stays small, and so does what a query holds.
     static let pageContacts = 1000
     /// Bytes of a page; the contact that passes it still belongs to it.
-    static let pageBytes = 512 * 1024
+    package static let pageBytes = 512 * 1024
     /// Memberships of a page, more than one contact can have.
     static let pageMembers = 5 * Lists.limit
 

@@ -14,6 +14,17 @@ package struct LookupTooLarge: Error {
 }
 
 enum ContactLookup {
+    /// What keys take while they wait.
+    static func byteCount(of keys: [ContactKey?]) -> Int {
+        keys.reduce(keys.count * MemoryLayout<ContactKey?>.stride) { sum, key in
+            switch key {
+            case .id(let text), .email(let text), .phone(let text), .externalID(let text):
+                sum + text.utf8.count
+            case nil: sum
+            }
+        }
+    }
+
     /// - Parameter keys: `nil` is a key that nobody can have.
     /// - Throws: `LookupTooLarge` before large contacts are read into memory.
     static func find(

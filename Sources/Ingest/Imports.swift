@@ -294,7 +294,7 @@ package struct ImportList: Sendable {
     package fileprivate(set) var hasMore = false
 
     /// gRPC clients take messages of 4 MiB; a page ends early before it gets there.
-    fileprivate static let byteLimit = 2 * 1024 * 1024
+    package static let byteLimit = 2 * 1024 * 1024
     /// What an import has beside its options: its name, counts, times.
     fileprivate static let otherByteCount = 1024
 }

@@ -143,7 +143,9 @@ package final class IngestEngine: Sendable {
         completion: @escaping @Sendable (Result<Workspace?, ReaderError>) -> Void
     ) {
         if let known = rememberedWorkspace(named: name) { return completion(.success(known)) }
-        reader.read(in: nil, { try Workspace.find(name, $0) }) { [weak self] result in
+        // Whoever floods the reader with look-ups must not keep others from theirs.
+        reader.read(in: nil, isBrief: true, { try Workspace.find(name, $0) }) {
+            [weak self] result in
             if case .success(let workspace?) = result {
                 self?.workspaces.withLock { $0[name] = (workspace, .now) }
             }
@@ -266,8 +268,8 @@ package final class IngestEngine: Sendable {
         completion: @escaping @Sendable (Result<[ContactRecord?], ReaderError>) -> Void
     ) {
         reader.read(
-            in: workspace.id, { try ContactLookup.find(keys, in: workspace, $0) },
-            completion: completion)
+            in: workspace.id, holding: ContactLookup.byteCount(of: keys),
+            { try ContactLookup.find(keys, in: workspace, $0) }, completion: completion)
     }
 
     /// Serves what waits and stops. Nothing may be added any more.

@@ -29,6 +29,7 @@ struct CommitBroken: Error {}
 final class Reader: Sendable {
     private struct Job {
         let workspaceID: Int32?
+        let byteCount: Int
         /// Queries and completes; what it throws is for the reader.
         let run: @Sendable (Connection) throws -> Void
         let fail: @Sendable (ReaderError) -> Void
@@ -36,11 +37,44 @@ final class Reader: Sendable {
 
     private struct State {
         var jobs: Deque<Job> = []
+        /// Of `jobs`.
+        var byteCount = 0
+        /// Those that come before the others.
+        var briefJobs: Deque<Job> = []
         var isClosed = false
+
+        mutating func add(_ job: Job, isBrief: Bool) -> Bool {
+            if isClosed { return false }
+            if isBrief {
+                guard briefJobs.count < Reader.briefLimit else { return false }
+                briefJobs.append(job)
+                return true
+            }
+            guard jobs.count < Reader.waitingLimit,
+                byteCount + job.byteCount <= Reader.waitingByteLimit
+            else { return false }
+            byteCount += job.byteCount
+            jobs.append(job)
+            return true
+        }
+
+        mutating func next() -> Job? {
+            if let job = briefJobs.popFirst() { return job }
+            guard let job = jobs.popFirst() else { return nil }
+            byteCount -= job.byteCount
+            return job
+        }
+
+        var isEmpty: Bool { jobs.isEmpty && briefJobs.isEmpty }
     }
 
-    /// Look-ups that may wait; each holds a caller's keys.
+    /// Look-ups that may wait.
     static let waitingLimit = 1024
+    /// What these may hold of their callers' keys: some of the largest look-ups.
+    static let waitingByteLimit = 16 * 1024 * 1024
+    /// Look-ups of a workspace that may wait: one for each connection that there may be. They hold a
+    /// name, and take a fraction of a millisecond.
+    static let briefLimit = 4096
     /// How long look-ups wait for a database that is away; those that come later in the same
     /// absence are tried once.
     static let patience = Duration.seconds(30)
@@ -68,21 +102,20 @@ final class Reader: Sendable {
     /// Runs a query, or a write by `commit`; it is run again when the connection breaks, unless that
     /// was while a write was committed.
     ///
-    /// - Parameter workspaceID: Whose rows it sees; `nil`: nobody's.
+    /// - Parameters:
+    ///   - workspaceID: Whose rows it sees; `nil`: nobody's.
+    ///   - byteCount: What the query holds while it waits.
+    ///   - isBrief: It comes before those that are not, and however many of them wait.
     func read<Value: Sendable>(
-        in workspaceID: Int32?,
+        in workspaceID: Int32?, holding byteCount: Int = 0, isBrief: Bool = false,
         _ query: @escaping @Sendable (Connection) throws -> Value,
         completion: @escaping @Sendable (Result<Value, ReaderError>) -> Void
     ) {
         let job = Job(
-            workspaceID: workspaceID,
+            workspaceID: workspaceID, byteCount: byteCount,
             run: { completion(.success(try query($0))) }, fail: { completion(.failure($0)) })
         condition.lock()
-        let isAccepted = state.withLockedValue { state in
-            guard !state.isClosed, state.jobs.count < Self.waitingLimit else { return false }
-            state.jobs.append(job)
-            return true
-        }
+        let isAccepted = state.withLockedValue { $0.add(job, isBrief: isBrief) }
         condition.unlock(withValue: true)
         if !isAccepted { completion(.failure(.overloaded)) }
     }
@@ -100,7 +133,7 @@ final class Reader: Sendable {
         while true {
             condition.lock(whenValue: true)
             let (job, goesOn) = state.withLockedValue { state in
-                (state.jobs.popFirst(), state.isClosed || !state.jobs.isEmpty)
+                (state.next(), state.isClosed || !state.isEmpty)
             }
             condition.unlock(withValue: goesOn)
             guard let job else { break }

@@ -19,12 +19,14 @@ package struct ResultWindow {
 
     private var slots: [Slot]
     private var decidedCount = 0
-    private var errors: [UInt64: ContactError] = [:]
+    private var errors = SharedErrors()
     /// The number of the oldest contact without an answer; all before it are answered.
     package private(set) var first: UInt64
     /// The number that the next contact gets.
     package private(set) var next: UInt64
 
+    /// A contact that failed has no id; its slot has the place of its error there.
+    private static let withError = UInt64.max
     private static let empty = Slot(status: nil, id: ContactID(high: 0, low: 0))
 
     /// - Parameter first: The number of the first contact.
@@ -86,8 +88,8 @@ package struct ResultWindow {
 
     /// Decides a contact that failed.
     package mutating func fail(_ sequence: UInt64, _ error: ContactError) {
-        settle(sequence, .failed, ContactID(high: 0, low: 0))
-        errors[sequence] = error
+        let place = errors.add(error)
+        settle(sequence, .failed, ContactID(high: Self.withError, low: UInt64(place)))
     }
 
     /// The answer of the oldest contact, once it is decided.
@@ -97,8 +99,8 @@ package struct ResultWindow {
         let id = slots[place(first)].id
         first += 1
         decidedCount -= 1
-        if status == .failed, let error = errors.removeValue(forKey: sequence) {
-            return (sequence, .failed(error))
+        if status == .failed, id.high == Self.withError {
+            return (sequence, .failed(errors.remove(Int(id.low))))
         }
         return (sequence, .stored(status, id))
     }
@@ -113,5 +115,50 @@ package struct ResultWindow {
             larger[Int(truncatingIfNeeded: sequence) & (larger.count - 1)] = slots[place(sequence)]
         }
         slots = larger
+    }
+}
+
+/// Errors of contacts, those that come one after another and are the same kept once: a caller that
+/// sends thousands of contacts of one fault must not make each take what an error takes.
+struct SharedErrors {
+    private struct Entry {
+        var error: ContactError
+        var count: Int
+    }
+
+    private var entries: [Entry] = []
+    /// Entries of no contact.
+    private var free: [Int] = []
+    private var last = 0
+
+    /// How many differ, or came apart from each other.
+    var distinctCount: Int { entries.count - free.count }
+
+    /// - Returns: Its place, for `remove`.
+    mutating func add(_ error: ContactError) -> Int {
+        if last < entries.count, entries[last].count > 0, entries[last].error == error {
+            entries[last].count += 1
+            return last
+        }
+        if let place = free.popLast() {
+            entries[place] = Entry(error: error, count: 1)
+            last = place
+        } else {
+            last = entries.count
+            entries.append(Entry(error: error, count: 1))
+        }
+        return last
+    }
+
+    /// Gives the error of a place out once; as often as it was added there.
+    mutating func remove(_ place: Int) -> ContactError {
+        let error = entries[place].error
+        entries[place].count -= 1
+        if entries[place].count == 0 { free.append(place) }
+        if free.count == entries.count {
+            entries = []
+            free = []
+        }
+        return error
     }
 }

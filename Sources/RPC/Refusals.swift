@@ -18,6 +18,22 @@ package enum Refusal: String, CaseIterable, Sendable {
     case unfinishedMessages = "unfinished_messages"
     /// A message's end did not come in time.
     case lateMessage = "late_message"
+    /// A finished call was reset whose answer nobody took.
+    case unreadAnswer = "unread_answer"
+    /// A message that is none of its type.
+    case malformedMessage = "malformed_message"
+    /// A message that unpacks to more than one may.
+    case complexMessage = "complex_message"
+    case keyMissing = "key_missing"
+    /// A key that is unknown, wrong, expired or revoked.
+    case keyInvalid = "key_invalid"
+    /// A call was open when its key expired or was revoked.
+    case keyEnded = "key_ended"
+    case rightMissing = "right_missing"
+    /// A call that would bring contacts while its key's rate is used up.
+    case keyRate = "key_rate"
+    /// A call beyond those that its key may have open.
+    case keyStreams = "key_streams"
 }
 
 /// A count for each kind of refusal and of connections that were ended.

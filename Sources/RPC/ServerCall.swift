@@ -17,6 +17,10 @@ package final class ServerCall {
     /// The names in the client's certificate, verified during the TLS handshake: URIs, then DNS names,
     /// else the common name. Empty in clear text, and where clients need no certificate.
     package let peerIdentities: [String]
+    /// What the handlers of this connection's calls hold of `ServerOptions.unanswered`.
+    package let unanswered: SharedLimit.Part
+    let unsentAnswers: SharedLimit.Part
+    var expectedByteCount = 0
 
     let stream: StreamID
     private let session: Session
@@ -28,7 +32,7 @@ package final class ServerCall {
     private var outbound: OutboundStream?
     private var handler: (any CallHandler)?
     /// Cleared when the stream is gone, which ends the cycle with the connection's table of calls.
-    private var connection: ServerConnection?
+    private(set) var connection: ServerConnection?
     /// Kept until the stream is gone, for what counts open calls.
     package var lease: AnyObject?
     private var deadline: Scheduled<Void>?
@@ -52,6 +56,10 @@ package final class ServerCall {
 
     /// In the connection's list of calls to be delivered to.
     var isTouched = false
+    /// In the connection's list of calls that wait to answer.
+    var isWaitingToAnswer = false
+    /// Of a finished call.
+    var unsentAtTick = 0
     /// Ticks since the call was finished though its stream is still there.
     var finishedTickCount = 0
 
@@ -63,6 +71,8 @@ package final class ServerCall {
         self.eventLoop = connection.eventLoop
         self.peerAddress = connection.peerAddress
         self.peerIdentities = connection.peerIdentities
+        self.unanswered = connection.unanswered
+        self.unsentAnswers = connection.unsent
         self.budget = connection.options.budget
         self.inflates = head.isCompressed
         self.inbox = Inbox(
@@ -186,6 +196,12 @@ package final class ServerCall {
             session.respondAndEnd(stream, trailers)
         }
         letGo()
+    }
+
+    /// Counts that the call is refused, and has it logged; it is to be finished too.
+    package func refused(_ refusal: Refusal) {
+        connection?.options.counters.refusals.add(refusal)
+        connection?.options.callRefused(refusal, peerAddress)
     }
 
     /// Ends the call from outside of its handler, which is told.

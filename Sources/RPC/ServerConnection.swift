@@ -14,6 +14,10 @@ package struct ServerOptions: Sendable {
     package var budget: ReceiveBudget
     package var counters = ServerCounters()
     package var unfinished = UnfinishedMessages()
+    /// For what handlers take out of messages and have not answered, which they count themselves.
+    package var unanswered = SharedLimit(.max, leastShare: 1)
+    /// For bytes of answers that clients have not taken.
+    package var unsent = SharedLimit(.max, leastShare: 1)
     /// Calls that a connection may begin in one second: more than a client's library manages with
     /// calls that do anything, while each costs tens of microseconds here. Those beyond it are
     /// refused so that the client may try again, and if there are only such, the connection ends.
@@ -23,6 +27,9 @@ package struct ServerOptions: Sendable {
     package var connectionFailed: @Sendable (ConnectionFault, String, String) -> Void = {
         _, _, _ in
     }
+
+    /// Told of calls that handlers refuse: why, and the client's address. On the connection's loop.
+    package var callRefused: @Sendable (Refusal, String) -> Void = { _, _ in }
 
     package init(budget: ReceiveBudget) { self.budget = budget }
 
@@ -42,8 +49,8 @@ package final class ServerConnection: SessionDelegate {
     let peerIdentities: [String]
 
     private let router: any CallRouter
-    private var session: Session?
-    private var calls: [StreamID: ServerCall] = [:]
+    private(set) var session: Session?
+    private(set) var calls: [StreamID: ServerCall] = [:]
     /// Calls to which the events at hand brought something.
     private var touchedCalls: [ServerCall] = []
     /// Of whole messages that this connection's calls have.
@@ -60,6 +67,12 @@ package final class ServerConnection: SessionDelegate {
     private var channel: (any Channel)?
     private var streamRate: StreamRate
     private var unfinishedByteCount = 0
+    let unanswered: SharedLimit.Part
+    let unsent: SharedLimit.Part
+    var countedUnsentByteCount = 0
+    /// Calls that may not answer yet, in the order in which they came.
+    var waitingCalls: CircularBuffer<ServerCall> = []
+    var isWakeScheduled = false
 
     /// How soon a connection looks again whether the shared budget has room.
     static let recheckDelay: TimeAmount = .milliseconds(10)
@@ -80,6 +93,8 @@ package final class ServerConnection: SessionDelegate {
         age = ConnectionAge(
             options.age, openedAt: .now(), chance: .random(in: -1...1))
         streamRate = StreamRate(limit: options.streamsPerSecond)
+        unanswered = SharedLimit.Part(of: options.unanswered)
+        unsent = SharedLimit.Part(of: options.unsent)
     }
 
     /// Serves a channel that was just accepted. Call it in the child channel's initializer; to
@@ -138,7 +153,10 @@ package final class ServerConnection: SessionDelegate {
         for call in Array(calls.values) { call.drain() }
     }
 
+    package func written() { wakeWaiting() }
+
     package func tick() {
+        resetUnread()
         for call in calls.values where call.isFinished {
             call.finishedTickCount += 1
             if call.finishedTickCount > Self.maxFinishedTickCount {
@@ -162,6 +180,8 @@ package final class ServerConnection: SessionDelegate {
         options.counters.callsChanged(by: -open.count)
         options.counters.connectionsChanged(by: -1)
         session = nil
+        waitingCalls = []
+        countUnsent()
         ageLook?.cancel()
         channel = nil
     }

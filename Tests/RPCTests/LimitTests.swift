@@ -111,6 +111,55 @@ struct LimitTests {
         #expect(options.unfinished.byteCount == 0)
         _ = try? channel.finish()
     }
+
+    @Test
+    func `Finished calls that nobody reads are reset when there is too much, the newest first`()
+        throws
+    {
+        let channel = EmbeddedChannel()
+        var options = ServerOptions(budget: ReceiveBudget(limitByteCount: 64 << 20))
+        // Two answers and most of a third.
+        options.unsent = SharedLimit(140_000, leastShare: 1_000)
+        try ServerConnection.serve(channel, router: EchoRouter(log: EchoLog()), options: options)
+        try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
+        var limits = ConnectionLimits()
+        limits.streamWindowByteCount = 0
+        let client = try Session(role: .client, limits: limits)
+        var closed: [StreamID] = []
+        func exchange() throws {
+            while true {
+                var bytes = ByteBuffer()
+                _ = try client.send(into: &bytes, byteLimit: 1 << 20)
+                if bytes.readableBytes > 0 { try channel.writeInbound(bytes) }
+                channel.embeddedEventLoop.run()
+                guard let answer = try channel.readOutbound(as: ByteBuffer.self) else { return }
+                try client.receive(answer)
+                for case .closed(let stream, _) in client.takeEvents() { closed.append(stream) }
+            }
+        }
+        try exchange()
+        var streams: [StreamID] = []
+        for _ in 0..<4 {
+            let stream = try client.request(RawPeer.headers())
+            let message = RawPeer.envelope([UInt8](repeating: 1, count: 50_000))
+            client.append(to: stream, reserving: message.count) { $0.writeBytes(message) }
+            client.end(stream, trailers: nil)
+            try exchange()
+            streams.append(stream.id)
+        }
+        #expect(options.unsent.count == 4 * 50_005)
+        // The first tick sees what there is, the second that nothing was taken.
+        for expected in [[], [streams[3], streams[2]], []] {
+            channel.embeddedEventLoop.advanceTime(by: ConnectionLimits.tick)
+            try exchange()
+            #expect(closed.sorted(by: >) == expected)
+            closed = []
+        }
+        #expect(options.unsent.count == 2 * 50_005)
+        #expect(options.counters.refusals.count(of: "unread_answer") == 2)
+        _ = try? channel.finish()
+        #expect(options.unsent.count == 0)
+    }
 }
 
 extension Refusals {
