@@ -133,10 +133,17 @@ private func onInvalidFrame(
 
 /// Never anything but 0: nghttp2 before 1.55 leaks when this callback fails (CVE-2023-35945).
 private func onStreamClose(
-    _: OpaquePointer?, stream: Int32, code: UInt32, userData: UnsafeMutableRawPointer?
+    session: OpaquePointer?, stream: Int32, code: UInt32, userData: UnsafeMutableRawPointer?
 ) -> CInt {
-    withSink(userData) { sink in
-        if code == ErrorCode.noError.rawValue { sink.flood.answeredStream() }
+    guard let session else { return 0 }
+    return withSink(userData) { sink in
+        // Whether we sent all of an answer: the code may be that of the peer's own RST_STREAM. The
+        // stream is still there while nghttp2 tells that it closes.
+        if code == ErrorCode.noError.rawValue,
+            nghttp2_session_get_stream_local_close(session, stream) == 1
+        {
+            sink.flood.answeredStream()
+        }
         sink.closed(stream, ErrorCode(rawValue: code))
     }
 }

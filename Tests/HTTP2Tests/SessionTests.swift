@@ -251,6 +251,26 @@ struct SessionTests {
     }
 
     @Test
+    func `A stream that is reset without an error is none that was answered`() throws {
+        var limits = ConnectionLimits()
+        limits.resetCountPerTick = 2
+        var pair = try Pair(limits)
+        for _ in 0..<2 { pair.client.reset(try pair.open().id, .noError) }
+        try pair.run()
+        #expect(pair.server.floodFault == nil)
+        // One that was answered pays for one more.
+        let answered = try pair.open()
+        pair.client.end(answered, trailers: nil)
+        pair.server.respondAndEnd(answered.id, Headers([(":status", "200")]))
+        try pair.run()
+        pair.client.reset(try pair.open().id, .noError)
+        try pair.run()
+        #expect(pair.server.floodFault == nil)
+        pair.client.reset(try pair.open().id, .noError)
+        #expect(throws: HTTP2Error.fault(.tooManyResets)) { try pair.run() }
+    }
+
+    @Test
     func `A wrong preface is an error`() throws {
         let server = try Session(role: .server, limits: ConnectionLimits())
         #expect(throws: HTTP2Error.fault(.badPreface)) {
