@@ -159,6 +159,7 @@ private func onFrameSent(
         case NGHTTP2_DATA.rawValue:
             if header.length >= sink.usefulByteCount { sink.flood.useful() }
             sink.isIdle = false
+            sink.noteEarlyEnd(of: header, session)
         case NGHTTP2_RST_STREAM.rawValue:
             let code = frame.pointee.rst_stream.error_code
             sink.numbers.resetByUs(header.stream_id)
@@ -175,15 +176,22 @@ private func onFrameSent(
             }
         case NGHTTP2_HEADERS.rawValue:
             sink.isIdle = false
-            // A server that answered in full before the request's end asks the client to stop
-            // sending, without an error (RFC 9113 section 8.1); see `Session.stopEarlyEnds`.
-            let endStream = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
-            if endStream, sink.role == .server,
-                nghttp2_session_get_stream_remote_close(session, header.stream_id) == 0
-            {
-                sink.earlyEnds.append(header.stream_id)
-            }
+            sink.noteEarlyEnd(of: header, session)
         default: break
+        }
+    }
+}
+
+extension EventSink {
+    /// A server that answered in full before the request's end asks the client to stop sending,
+    /// without an error (RFC 9113 section 8.1); see `Session.stopEarlyEnds`. The answer's last frame,
+    /// which may be DATA where it is not gRPC's, was sent.
+    fileprivate func noteEarlyEnd(of header: nghttp2_frame_hd, _ session: OpaquePointer) {
+        let endStream = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
+        if endStream, role == .server,
+            nghttp2_session_get_stream_remote_close(session, header.stream_id) == 0
+        {
+            earlyEnds.append(header.stream_id)
         }
     }
 }
