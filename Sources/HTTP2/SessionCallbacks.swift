@@ -104,7 +104,11 @@ private func onFrame(
             sink.sawSettings = true
             if !isAnswer { sink.events.append(.settings) }
         case NGHTTP2_PING.rawValue:
-            if isAnswer { sink.sawPingAnswer = true } else { sink.ping() }
+            if !isAnswer {
+                sink.ping()
+            } else if frame.pointee.isDrainPing {
+                sink.sawDrainAnswer = true
+            }
         case NGHTTP2_GOAWAY.rawValue:
             let goAway = frame.pointee.goaway
             sink.events.append(
@@ -112,6 +116,12 @@ private func onFrame(
                     lastStream: goAway.last_stream_id, ErrorCode(rawValue: goAway.error_code)))
         default: break
         }
+    }
+}
+
+extension nghttp2_frame {
+    fileprivate var isDrainPing: Bool {
+        withUnsafeBytes(of: ping.opaque_data) { $0.elementsEqual(EventSink.drainPing) }
     }
 }
 

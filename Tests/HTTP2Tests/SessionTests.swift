@@ -233,8 +233,11 @@ struct SessionTests {
         pair.server.announceGoAway()
         pair.server.ping()
         try pair.run()
-        #expect(pair.server.takePingAnswer())
-        #expect(!pair.server.takePingAnswer())
+        #expect(!pair.server.takeDrainAnswer())
+        pair.server.pingForDrain()
+        try pair.run()
+        #expect(pair.server.takeDrainAnswer())
+        #expect(!pair.server.takeDrainAnswer())
         pair.server.goAway(.noError)
         try pair.run()
         let lastStreams = pair.clientEvents.compactMap { event -> StreamID? in
