@@ -14,7 +14,8 @@ final class EventSink {
     /// Streams that the server has answered in full while the client was still sending.
     var earlyEnds: [StreamID] = []
     var flood: FloodGuard
-    var sawPingAnswer = false
+    /// The PING that belongs to a drain was answered.
+    var sawDrainAnswer = false
     var sawSettings = false
     /// PINGs of the peer since they were last taken.
     var pings: Pings?
@@ -25,6 +26,10 @@ final class EventSink {
     var violation: ErrorCode?
     /// The library's words for a connection error, without anything from the peer.
     var protocolError: String?
+
+    /// The data of a drain's PING, which has room for eight bytes (RFC 9113 section 6.7); those of a
+    /// keepalive are zero.
+    static let drainPing = Array("draining".utf8)
 
     struct Pings {
         /// Before the first of them something else came or went.

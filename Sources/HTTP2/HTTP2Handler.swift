@@ -73,7 +73,7 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
             deliver(from: input)
             fail(error)
         }
-        if drain == .noticeSent, session.takePingAnswer() { sendGoAway() }
+        if drain == .noticeSent, session.takeDrainAnswer() { sendGoAway() }
     }
 
     package func channelReadComplete(context: ChannelHandlerContext) {
@@ -210,7 +210,7 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
         guard state == .open, drain == .none, let context else { return }
         drain = .noticeSent
         session.announceGoAway()
-        session.ping()
+        session.pingForDrain()
         context.eventLoop.assumeIsolated().scheduleTask(in: ConnectionLimits.drainNotice) {
             [weak self] in self?.sendGoAway()
         }

@@ -304,14 +304,23 @@ package final class Session {
 
     // The connection.
 
+    /// Asks whether the peer is there.
     func ping() {
         _ = nghttp2_submit_ping(session, 0, nil)
         submitted()
     }
 
-    func takePingAnswer() -> Bool {
-        defer { sink.sawPingAnswer = false }
-        return sink.sawPingAnswer
+    /// Asks for an answer behind all that the peer has sent when it reads the notice of a drain. It
+    /// has data of its own: the answer to another PING may be on its way.
+    func pingForDrain() {
+        let data = EventSink.drainPing
+        data.withUnsafeBufferPointer { _ = nghttp2_submit_ping(session, 0, $0.baseAddress) }
+        submitted()
+    }
+
+    func takeDrainAnswer() -> Bool {
+        defer { sink.sawDrainAnswer = false }
+        return sink.sawDrainAnswer
     }
 
     /// "No new streams soon": a GOAWAY that names no last stream (RFC 9113 section 6.8).

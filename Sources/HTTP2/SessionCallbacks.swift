@@ -104,7 +104,11 @@ private func onFrame(
             sink.sawSettings = true
             if !isAnswer { sink.events.append(.settings) }
         case NGHTTP2_PING.rawValue:
-            if isAnswer { sink.sawPingAnswer = true } else { sink.ping() }
+            if !isAnswer {
+                sink.ping()
+            } else if frame.pointee.isDrainPing {
+                sink.sawDrainAnswer = true
+            }
         case NGHTTP2_GOAWAY.rawValue:
             let goAway = frame.pointee.goaway
             sink.events.append(
@@ -112,6 +116,12 @@ private func onFrame(
                     lastStream: goAway.last_stream_id, ErrorCode(rawValue: goAway.error_code)))
         default: break
         }
+    }
+}
+
+extension nghttp2_frame {
+    fileprivate var isDrainPing: Bool {
+        withUnsafeBytes(of: ping.opaque_data) { $0.elementsEqual(EventSink.drainPing) }
     }
 }
 
@@ -133,10 +143,17 @@ private func onInvalidFrame(
 
 /// Never anything but 0: nghttp2 before 1.55 leaks when this callback fails (CVE-2023-35945).
 private func onStreamClose(
-    _: OpaquePointer?, stream: Int32, code: UInt32, userData: UnsafeMutableRawPointer?
+    session: OpaquePointer?, stream: Int32, code: UInt32, userData: UnsafeMutableRawPointer?
 ) -> CInt {
-    withSink(userData) { sink in
-        if code == ErrorCode.noError.rawValue { sink.flood.answeredStream() }
+    guard let session else { return 0 }
+    return withSink(userData) { sink in
+        // Whether we sent all of an answer: the code may be that of the peer's own RST_STREAM. The
+        // stream is still there while nghttp2 tells that it closes.
+        if code == ErrorCode.noError.rawValue,
+            nghttp2_session_get_stream_local_close(session, stream) == 1
+        {
+            sink.flood.answeredStream()
+        }
         sink.closed(stream, ErrorCode(rawValue: code))
     }
 }
@@ -152,6 +169,7 @@ private func onFrameSent(
         case NGHTTP2_DATA.rawValue:
             if header.length >= sink.usefulByteCount { sink.flood.useful() }
             sink.isIdle = false
+            sink.noteEarlyEnd(of: header, session)
         case NGHTTP2_RST_STREAM.rawValue:
             let code = frame.pointee.rst_stream.error_code
             sink.numbers.resetByUs(header.stream_id)
@@ -168,15 +186,22 @@ private func onFrameSent(
             }
         case NGHTTP2_HEADERS.rawValue:
             sink.isIdle = false
-            // A server that answered in full before the request's end asks the client to stop
-            // sending, without an error (RFC 9113 section 8.1); see `Session.stopEarlyEnds`.
-            let endStream = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
-            if endStream, sink.role == .server,
-                nghttp2_session_get_stream_remote_close(session, header.stream_id) == 0
-            {
-                sink.earlyEnds.append(header.stream_id)
-            }
+            sink.noteEarlyEnd(of: header, session)
         default: break
+        }
+    }
+}
+
+extension EventSink {
+    /// A server that answered in full before the request's end asks the client to stop sending,
+    /// without an error (RFC 9113 section 8.1); see `Session.stopEarlyEnds`. The answer's last frame,
+    /// which may be DATA where it is not gRPC's, was sent.
+    fileprivate func noteEarlyEnd(of header: nghttp2_frame_hd, _ session: OpaquePointer) {
+        let endStream = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
+        if endStream, role == .server,
+            nghttp2_session_get_stream_remote_close(session, header.stream_id) == 0
+        {
+            earlyEnds.append(header.stream_id)
         }
     }
 }

@@ -51,6 +51,8 @@ package final class ServerConnection: SessionDelegate {
     private let router: any CallRouter
     private(set) var session: Session?
     private(set) var calls: [StreamID: ServerCall] = [:]
+    /// Streams that HTTP answers, and the ticks for which the client has not taken all of it.
+    private var answeredByHTTP: [StreamID: Int] = [:]
     /// Calls to which the events at hand brought something.
     private var touchedCalls: [ServerCall] = []
     /// Of whole messages that this connection's calls have.
@@ -77,7 +79,8 @@ package final class ServerConnection: SessionDelegate {
     /// How soon a connection looks again whether the shared budget has room.
     static let recheckDelay: TimeAmount = .milliseconds(10)
 
-    /// A finished call whose last bytes the client does not take is reset after so many ticks.
+    /// A finished call whose last bytes the client does not take is reset after so many ticks, and so
+    /// is an answer of HTTP.
     private static let maxFinishedTickCount = 3
 
     private init(
@@ -163,6 +166,10 @@ package final class ServerConnection: SessionDelegate {
                 session?.reset(call.stream, .cancel)
             }
         }
+        for (stream, tickCount) in answeredByHTTP {
+            answeredByHTTP[stream] = tickCount + 1
+            if tickCount == Self.maxFinishedTickCount { session?.reset(stream, .cancel) }
+        }
         if isHeldBack { return }
         for call in Array(calls.values) { call.messageTick() }
     }
@@ -217,6 +224,7 @@ package final class ServerConnection: SessionDelegate {
         if headers.isTruncated { options.counters.refusals.add(.headers) }
         switch RequestHead.read(headers) {
         case .refusedByHTTP(let answer):
+            answeredByHTTP[stream] = 0
             let isKnown = headers[":path"].map(router.isKnown) ?? false
             (isKnown ? answer : .notFound).send(
                 on: stream, of: session, withText: headers[":method"] != "HEAD")
@@ -239,7 +247,10 @@ package final class ServerConnection: SessionDelegate {
     }
 
     private func close(_ stream: StreamID, by cause: CallEnd) {
-        guard let call = calls.removeValue(forKey: stream) else { return }
+        guard let call = calls.removeValue(forKey: stream) else {
+            answeredByHTTP[stream] = nil
+            return
+        }
         age.callsChanged(openCount: calls.count, now: .now())
         options.counters.callsChanged(by: -1)
         call.streamClosed(by: cause)

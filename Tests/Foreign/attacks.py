@@ -9,8 +9,8 @@ import itertools
 import struct
 
 from frames import (
-    ACK, CONTINUATION, END_HEADERS, END_STREAM, GOAWAY, INITIAL_WINDOW_SIZE, LOOK_UP, PING, PREFACE,
-    SETTINGS, STREAM, WITH_PRIORITY, block, call, data, frame, headers, integer, priority,
+    ACK, CONTINUATION, END_HEADERS, END_STREAM, GOAWAY, INITIAL_WINDOW_SIZE, LOOK_UP, NO_ERROR, PING,
+    PREFACE, SETTINGS, STREAM, WITH_PRIORITY, block, call, data, frame, headers, integer, priority,
     request_fields, rst, settings, window_update)
 from stubs import pb
 from wire import envelope
@@ -116,6 +116,8 @@ ATTACKS = {
     # Streams that are opened to be reset.
     "rapid reset": Attack(
         streams(lambda s: headers(s) + rst(s)), reason="too_many_resets", **RESETS),
+    "rapid reset without an error": Attack(
+        streams(lambda s: headers(s) + rst(s, NO_ERROR)), reason="too_many_resets", **RESETS),
     "rapid reset of a request that has ended": Attack(
         streams(lambda s: headers(s, flags=END_HEADERS | END_STREAM) + rst(s)),
         settings=WINDOW_OF_NOTHING, reason="too_many_resets", **RESETS),

@@ -13,8 +13,8 @@ import pytest
 import harness
 from attacks import ATTACKS, LARGEST, MINIMAL, OPEN, field, stream
 from frames import (
-    CONTINUATION, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, INITIAL_WINDOW_SIZE, PING, PREFACE,
-    PROTOCOL_ERROR, RST_STREAM, STREAM, STREAM_CLOSED, Peer, block, call, data, frame,
+    CANCEL, CONTINUATION, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, INITIAL_WINDOW_SIZE, NO_ERROR,
+    PING, PREFACE, PROTOCOL_ERROR, RST_STREAM, STREAM, STREAM_CLOSED, Peer, block, call, data, frame,
     headers, peers, request_fields, rst, settings, window_update)
 from harness import wait_until
 from stubs import pb
@@ -99,12 +99,13 @@ def test_useful_frames_pay_for_useless_ones(server):
         peer.is_alive()
 
 
-def test_resets_at_the_limit_and_one_past_it(server):
+@pytest.mark.parametrize("code", [CANCEL, NO_ERROR])
+def test_resets_at_the_limit_and_one_past_it(server, code):
     with Peer(server, (INITIAL_WINDOW_SIZE, 0)) as peer:
         for n in range(300):
-            peer.send(headers(stream(n)), rst(stream(n)))
+            peer.send(headers(stream(n)), rst(stream(n), code))
         peer.is_alive()
-        peer.send(headers(stream(300)), rst(stream(300)))
+        peer.send(headers(stream(300)), rst(stream(300), code))
         assert peer.ends(ENHANCE_YOUR_CALM) == "too_many_resets"
 
 

@@ -177,6 +177,38 @@ struct HTTP2HandlerTests {
     }
 
     @Test
+    func `Streams between a drain's two GOAWAYs are served, also after a keepalive`() throws {
+        let rig = try Rig(Responder(.init()))
+        let open = try rig.request(ends: false)
+        try rig.exchange()
+        let limits = ConnectionLimits()
+        rig.channel.embeddedEventLoop.advanceTime(
+            by: .nanoseconds(
+                ConnectionLimits.tick.nanoseconds * Int64(limits.silentTicksBeforePing)))
+        try rig.exchange()
+        rig.channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+        rig.channel.embeddedEventLoop.run()
+        // The client has not seen the notice when it begins more.
+        let crossed = try (0..<3).map { _ in try rig.request().id }
+        try rig.sendFromClient()
+        let late = try rig.request().id
+        try rig.sendFromClient()
+        let events = try rig.exchange()
+        let lastStreams = events.compactMap { event -> StreamID? in
+            if case .goAway(let last, .noError) = event { last } else { nil }
+        }
+        #expect(lastStreams == [StreamID.max, late])
+        let served = events.compactMap { event -> StreamID? in
+            if case .closed(let stream, .noError) = event { stream } else { nil }
+        }
+        #expect(served == crossed + [late])
+        rig.client.end(open, trailers: nil)
+        try rig.exchange()
+        rig.channel.embeddedEventLoop.advanceTime(by: ConnectionLimits.linger)
+        #expect(!rig.channel.isActive)
+    }
+
+    @Test
     func `A drain does not wait for ever for the PING`() throws {
         let rig = try Rig(Responder(.init()))
         rig.channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())

@@ -233,8 +233,11 @@ struct SessionTests {
         pair.server.announceGoAway()
         pair.server.ping()
         try pair.run()
-        #expect(pair.server.takePingAnswer())
-        #expect(!pair.server.takePingAnswer())
+        #expect(!pair.server.takeDrainAnswer())
+        pair.server.pingForDrain()
+        try pair.run()
+        #expect(pair.server.takeDrainAnswer())
+        #expect(!pair.server.takeDrainAnswer())
         pair.server.goAway(.noError)
         try pair.run()
         let lastStreams = pair.clientEvents.compactMap { event -> StreamID? in
@@ -248,6 +251,26 @@ struct SessionTests {
         try pair.run()
         #expect(pair.server.isFinished)
         #expect(pair.client.isFinished)
+    }
+
+    @Test
+    func `A stream that is reset without an error is none that was answered`() throws {
+        var limits = ConnectionLimits()
+        limits.resetCountPerTick = 2
+        var pair = try Pair(limits)
+        for _ in 0..<2 { pair.client.reset(try pair.open().id, .noError) }
+        try pair.run()
+        #expect(pair.server.floodFault == nil)
+        // One that was answered pays for one more.
+        let answered = try pair.open()
+        pair.client.end(answered, trailers: nil)
+        pair.server.respondAndEnd(answered.id, Headers([(":status", "200")]))
+        try pair.run()
+        pair.client.reset(try pair.open().id, .noError)
+        try pair.run()
+        #expect(pair.server.floodFault == nil)
+        pair.client.reset(try pair.open().id, .noError)
+        #expect(throws: HTTP2Error.fault(.tooManyResets)) { try pair.run() }
     }
 
     @Test

@@ -71,45 +71,76 @@ struct LimitTests {
 
     @Test
     func `A message that does not come to its end is given up`() throws {
-        let channel = EmbeddedChannel()
-        let options = ServerOptions(budget: ReceiveBudget(limitByteCount: 64 << 20))
-        try ServerConnection.serve(channel, router: EchoRouter(log: EchoLog()), options: options)
-        try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
-        let client = try Session(role: .client, limits: ConnectionLimits())
-        var events: [Event] = []
-        func exchange() throws {
-            while true {
-                var bytes = ByteBuffer()
-                _ = try client.send(into: &bytes, byteLimit: 1 << 20)
-                if bytes.readableBytes > 0 { try channel.writeInbound(bytes) }
-                channel.embeddedEventLoop.run()
-                guard let answer = try channel.readOutbound(as: ByteBuffer.self) else { return }
-                try client.receive(answer)
-                events += client.takeEvents()
-            }
-        }
-        try exchange()
+        let rig = try Embedded()
+        let (client, options) = (rig.client, rig.options)
         let stream = try client.request(RawPeer.headers())
         // A whole message, then one that comes a byte a tick.
         client.append(to: stream, reserving: 10) {
             $0.writeBytes(RawPeer.envelope([1]) + RawPeer.envelope([], length: 100))
         }
-        try exchange()
+        try rig.exchange()
         for tick in 0...UnfinishedMessages.maxTickCount {
             let isOver = options.counters.refusals.count(of: "late_message") > 0
             #expect(!isOver, "given up after \(tick) ticks")
             client.append(to: stream, reserving: 1) { $0.writeInteger(UInt8(tick)) }
-            try exchange()
-            channel.embeddedEventLoop.advanceTime(by: ConnectionLimits.tick)
+            try rig.exchange()
+            rig.channel.embeddedEventLoop.advanceTime(by: ConnectionLimits.tick)
         }
-        try exchange()
+        try rig.exchange()
         #expect(options.counters.refusals.count(of: "late_message") == 1)
-        let status = events.compactMap { event -> String? in
+        let status = rig.events.compactMap { event -> String? in
             if case .trailers(_, let fields) = event { fields["grpc-status"] } else { nil }
         }
         #expect(status == ["8"])
         #expect(options.unfinished.byteCount == 0)
-        _ = try? channel.finish()
+        _ = try? rig.channel.finish()
+    }
+
+    @Test
+    func `An answer of HTTP that is not taken ends its stream`() throws {
+        var limits = ConnectionLimits()
+        limits.streamWindowByteCount = 0
+        let rig = try Embedded(client: limits)
+        let stream = try rig.client.request(RawPeer.headers(contentType: "text/plain")).id
+        func isClosed() -> Bool {
+            rig.events.contains { if case .closed(stream, .cancel) = $0 { true } else { false } }
+        }
+        try rig.exchange()
+        for _ in 0...3 {
+            #expect(!isClosed())
+            rig.channel.embeddedEventLoop.advanceTime(by: ConnectionLimits.tick)
+            try rig.exchange()
+        }
+        #expect(isClosed())
+        _ = try? rig.channel.finish()
+    }
+}
+
+/// A server's connection on an embedded loop, and a client's session.
+private final class Embedded {
+    let channel = EmbeddedChannel()
+    let options = ServerOptions(budget: ReceiveBudget(limitByteCount: 64 << 20))
+    let client: Session
+    private(set) var events: [Event] = []
+
+    init(client limits: ConnectionLimits = ConnectionLimits()) throws {
+        client = try Session(role: .client, limits: limits)
+        try ServerConnection.serve(channel, router: EchoRouter(log: EchoLog()), options: options)
+        try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
+        try exchange()
+    }
+
+    /// Until both are silent.
+    func exchange() throws {
+        while true {
+            var bytes = ByteBuffer()
+            _ = try client.send(into: &bytes, byteLimit: 1 << 20)
+            if bytes.readableBytes > 0 { try channel.writeInbound(bytes) }
+            channel.embeddedEventLoop.run()
+            guard let answer = try channel.readOutbound(as: ByteBuffer.self) else { return }
+            try client.receive(answer)
+            events += client.takeEvents()
+        }
     }
 
     @Test

@@ -78,6 +78,19 @@ struct RawPeerTests {
         try await server.stop()
     }
 
+    @Test(arguments: [("application/json", "POST"), ("application/grpc", "PUT")])
+    func `A request that is not gRPC is told to stop when it is answered`(
+        contentType: String, method: String
+    ) async throws {
+        let server = try await EchoServer.start()
+        let peer = try RawPeer(port: server.port)
+        let stream = try peer.open(RawPeer.headers(method: method, contentType: contentType))
+        try peer.receiveClosed(stream)
+        #expect(!peer.body(of: stream).isEmpty)
+        #expect(peer.closeCode(of: stream) == .noError)
+        try await server.stop()
+    }
+
     @Test(arguments: [
         "application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8",
     ])
