@@ -110,7 +110,9 @@ ATTACKS = {
     "windows that come and go": Attack(
         always((settings((INITIAL_WINDOW_SIZE, 0)) + settings((INITIAL_WINDOW_SIZE, 1))) * 50),
         b"".join(call(stream(n)) for n in range(100)), events=100, **USELESS),
-    "GOAWAY": Attack(always(frame(GOAWAY, 0, 0, b"\0" * 8) * 100), events=100, **USELESS),
+    # A connection without a stream ends with the first of them.
+    "GOAWAY": Attack(
+        always(frame(GOAWAY, 0, 0, b"\0" * 8) * 100), OPEN, events=100, **USELESS),
     "RST_STREAM of a closed stream": Attack(
         always(rst(1) * 100), OPEN + rst(1), events=100, limit=10_000, reason=None),
     # Streams that are opened to be reset.
