@@ -134,11 +134,12 @@ struct OnlyMessage {
             message = next
         }
         guard call.isRequestComplete, !call.isFinished, !isTaken else { return nil }
-        guard let message else {
+        // Whoever takes it may give its credit back, so it must not stay here.
+        guard let taken = message.take() else {
             call.finish(RPCStatus(.unimplemented, "the call has no request message"))
             return nil
         }
         isTaken = true
-        return message
+        return taken
     }
 }

@@ -2,7 +2,7 @@
 // server offers, for clients without a schema (gRPC, "GRPC Server Reflection Protocol").
 //
 // In: questions. Out: an answer to each, in order; what there is not, is an answer too. Event loop
-// thread. A question is taken only while the peer reads the answers.
+// thread. A question is taken only while the peer reads the answers, those to others of its calls too.
 
 internal import NIOCore
 internal import RPC
@@ -12,18 +12,45 @@ final class ReflectionCall: CallHandler {
     /// Files that this call has sent: as imports they are not sent again.
     private var sentFiles: Set<String> = []
     private var isOver = false
+    private var isWaiting = false
+    private var waitCount = 0
 
     init(descriptors: DescriptorSet = .served) { self.descriptors = descriptors }
 
     func messagesAvailable(_ call: ServerCall) {
-        while !isOver, call.unsentByteCount < ServerLimits.unsentBytes,
-            let message = call.nextMessage()
-        {
+        while !isOver {
+            guard call.unsentByteCountToAnybody <= ServerLimits.unsentBytesToAnybody else {
+                return wait(call)
+            }
+            guard let message = call.nextMessage() else { break }
+            waitCount = 0
             call.returnCredit(message.creditByteCount)
             answer(Array(message.bytes.readableBytesView), call)
         }
         if call.isRequestComplete { end(call, .ok) }
     }
+
+    /// Looks again, less and less often. Where it is other calls whose answers are not read, it is
+    /// given up after a second: connections with many calls that look would cost too much.
+    private func wait(_ call: ServerCall) {
+        if call.isRequestComplete { return end(call, .ok) }
+        if isWaiting { return }
+        if waitCount >= Self.waitLimit, call.unsentByteCount == 0 {
+            return end(call, .answersUnread)
+        }
+        isWaiting = true
+        let pause = Self.firstPause * (1 << min(waitCount, Self.waitLimit))
+        waitCount += 1
+        call.later(pause) { [weak self, weak call] in
+            guard let self, let call, !self.isOver else { return }
+            self.isWaiting = false
+            self.messagesAvailable(call)
+        }
+    }
+
+    private static let firstPause = TimeAmount.milliseconds(10)
+    /// Pauses that double, some 1.3 s in all.
+    private static let waitLimit = 7
 
     func writable(_ call: ServerCall) { messagesAvailable(call) }
 
@@ -64,7 +91,7 @@ final class ReflectionCall: CallHandler {
             var reader = WireReader(bytes)
             while let (number, value) = try reader.next() {
                 switch number {
-                case 1: host = value.text
+                case 1: host = try utf8(value)
                 case 3: question = .fileByName(value.text)
                 case 4: question = .fileOfSymbol(value.text)
                 case 5: question = try fileOfExtension(value.bytes)
@@ -74,6 +101,14 @@ final class ReflectionCall: CallHandler {
                 }
             }
             return (host, question)
+        }
+
+        /// It is given back, and must not grow by being mended.
+        private static func utf8(_ value: WireReader.Value) throws(WireError) -> String {
+            guard let text = String(validating: value.bytes, as: UTF8.self) else {
+                throw WireError()
+            }
+            return text
         }
 
         private static func fileOfExtension(

@@ -57,6 +57,7 @@ struct Router: CallRouter {
         case "/grpc.health.v1.Health/Watch": return health(.watch, call)
         case "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
             "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo":
+            call.answerAnybody()
             return ReflectionCall()
         default: break
         }
@@ -108,6 +109,7 @@ struct Router: CallRouter {
     func isKnown(_ path: String) -> Bool { DescriptorSet.served.paths.contains(path) }
 
     private func health(_ method: HealthCall.Method, _ call: ServerCall) -> HealthCall {
+        call.answerAnybody()
         let handler = HealthCall(method, engine: engine)
         handler.wait(for: call)
         return handler

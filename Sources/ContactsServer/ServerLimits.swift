@@ -36,6 +36,9 @@ enum ServerLimits {
     static let pageBytes = ContactExport.pageBytes
     /// What is expected of a small answer, until it is there.
     static let smallAnswerBytes = 16 * 1024
+    /// The same of all calls of a connection about the server itself, whose caller has shown no key:
+    /// with the longest answer, which is the schema and twice the longest question, below 64 KiB.
+    static let unsentBytesToAnybody = 2 * 1024
     /// How often a watcher of events looks though nobody woke it: should a notification be lost,
     /// its events are late and no more.
     static let watchInterval = TimeAmount.seconds(30)

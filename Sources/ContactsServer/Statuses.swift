@@ -111,6 +111,9 @@ extension RPCStatus {
     static let unknownService = RPCStatus(
         .notFound, .serviceUnknown, "there is no such service")
 
+    static let answersUnread = RPCStatus(
+        .resourceExhausted, "answers to earlier questions on this connection are not read")
+
     static let noReflectionQuestion = RPCStatus.invalid(
         .argumentInvalid, field: "message_request", "it is none that this server knows")
 

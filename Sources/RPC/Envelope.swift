@@ -66,7 +66,7 @@ package enum EnvelopeError: Error, Equatable, Sendable {
 /// Cuts a stream into messages. A message that lies in one chunk is a slice of it; one that spans
 /// chunks is collected in a buffer of its own, so that no chunk is kept for a small piece of it.
 package struct EnvelopeReader {
-    private let maxMessageByteCount: Int
+    var maxMessageByteCount: Int
     private let takesCompressed: Bool
     /// What `next` gave last is still compressed.
     private(set) var wasCompressed = false

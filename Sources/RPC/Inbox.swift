@@ -21,7 +21,7 @@ package struct ReceivedMessage {
 /// The receiving side of one call, the same for server and client.
 struct Inbox {
     private var reader: EnvelopeReader
-    private let maxMessageByteCount: Int
+    private var maxMessageByteCount: Int
     /// Messages may be compressed with gzip.
     let inflates: Bool
     /// Credit of messages that were pulled and are not done: their bytes in memory.
@@ -35,6 +35,12 @@ struct Inbox {
             maxMessageByteCount: maxMessageByteCount, takesCompressed: inflates)
         self.maxMessageByteCount = maxMessageByteCount
         self.inflates = inflates
+    }
+
+    /// Messages whose prefix was not looked at yet are bounded by less.
+    mutating func limitMessages(to byteCount: Int) {
+        maxMessageByteCount = byteCount
+        reader.maxMessageByteCount = byteCount
     }
 
     /// What the peer may not send again yet.

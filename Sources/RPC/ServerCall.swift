@@ -175,6 +175,17 @@ package final class ServerCall {
         }
     }
 
+    /// The call answers anybody, whoever calls. Its messages are small, and all such calls of its
+    /// connection hold little together: the newest that holds anything ends with RESOURCE_EXHAUSTED
+    /// when they hold more. To be called by the router.
+    package func answerAnybody() {
+        inbox.limitMessages(to: AnybodysCalls.messageByteCount)
+        connection?.anybodysCalls.add(self)
+    }
+
+    /// Of all such calls of the connection, those too that were finished and not read.
+    package var unsentByteCountToAnybody: Int { connection?.anybodysCalls.unsentByteCount ?? 0 }
+
     /// Bytes sent that flow control or the socket holds back. Stop sending above a bound of your
     /// own that is over the low-water mark; `writable` tells when to go on.
     package var unsentByteCount: Int { outbound?.unsentByteCount ?? 0 }
@@ -221,6 +232,9 @@ package final class ServerCall {
     }
 
     // For the connection.
+
+    /// What of the request is in memory.
+    var heldByteCount: Int { inbox.heldByteCount }
 
     func start(_ handler: any CallHandler) {
         guard !state.isFinished else { return }

@@ -51,6 +51,7 @@ package final class ServerConnection: SessionDelegate {
     private let router: any CallRouter
     private(set) var session: Session?
     private(set) var calls: [StreamID: ServerCall] = [:]
+    var anybodysCalls = AnybodysCalls()
     /// Streams that HTTP answers, and the ticks for which the client has not taken all of it.
     private var answeredByHTTP: [StreamID: Int] = [:]
     /// Calls to which the events at hand brought something.
@@ -182,6 +183,7 @@ package final class ServerConnection: SessionDelegate {
     package func closed() {
         let open = Array(calls.values)
         calls = [:]
+        anybodysCalls = AnybodysCalls()
         touchedCalls = []
         for call in open { call.streamClosed(by: .connectionLost) }
         options.counters.callsChanged(by: -open.count)
@@ -247,6 +249,7 @@ package final class ServerConnection: SessionDelegate {
     }
 
     private func close(_ stream: StreamID, by cause: CallEnd) {
+        anybodysCalls.remove(stream)
         guard let call = calls.removeValue(forKey: stream) else {
             answeredByHTTP[stream] = nil
             return
@@ -278,6 +281,9 @@ package final class ServerConnection: SessionDelegate {
 
     /// The newest calls are given up first, so that the older ones come to their end.
     private func boundUnfinished() {
+        while let call = anybodysCalls.oneTooMany {
+            call.giveUpMessage(.unfinishedMessages, "too much at once of what needs no key")
+        }
         let connectionCount = options.counters.openConnectionCount
         while unfinishedByteCount > options.unfinished.limit(connectionCount: connectionCount) {
             let unfinished = calls.values.filter { $0.unfinishedByteCount > 0 }

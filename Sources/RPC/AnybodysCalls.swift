@@ -1,0 +1,34 @@
+// In: the calls of one connection that answer anybody, such as those about the server's health. Out: how
+// much they hold, and which of them holds too much.
+// On which thread: the connection's event loop.
+
+import HTTP2
+
+/// Calls whose caller nobody knows. What others may hold until their caller is known is nothing: the
+/// router knows it, or refuses the call, when the request's head has come.
+struct AnybodysCalls {
+    /// Their requests are names; a longer message has no use.
+    static let messageByteCount = 4 * 1024
+    /// Of all requests to them on one connection: four that are as large as they may be.
+    static let heldByteCount = 4 * (messageByteCount + Envelope.prefixByteCount)
+
+    private var calls: [StreamID: ServerCall] = [:]
+
+    mutating func add(_ call: ServerCall) { calls[call.stream] = call }
+
+    mutating func remove(_ stream: StreamID) {
+        if !calls.isEmpty { calls[stream] = nil }
+    }
+
+    var unsentByteCount: Int { calls.values.reduce(0) { $0 + $1.unsentByteCount } }
+
+    /// The newest one that holds anything, if together they hold too much.
+    var oneTooMany: ServerCall? {
+        if calls.isEmpty { return nil }
+        guard calls.values.reduce(0, { $0 + $1.heldByteCount }) > Self.heldByteCount else {
+            return nil
+        }
+        return calls.values.filter { $0.heldByteCount > 0 && !$0.isFinished }
+            .max { $0.stream < $1.stream }
+    }
+}
