@@ -13,6 +13,10 @@ package struct ConnectionPolicy: Sendable {
     /// Of one address, an IPv6 one's network of 64 bits: half of all, so that one peer cannot keep
     /// the others out, while many clients behind one proxy still have room.
     package var connectionsPerAddress = 2048
+    /// Opened in a second, and half of it by one address: as many as may be open, since after a
+    /// restart all clients come back at once. A handshake of TLS costs about a millisecond, so that
+    /// who opens more keeps the processors from everybody else.
+    package var connectionsPerSecond = 4096
     /// Calls of one connection at the same time.
     package var streams = 250
     /// Calls that one connection begins in a second.
@@ -29,6 +33,10 @@ final class Admission: Sendable {
     private struct Counts {
         var all = 0
         var ofAddress: [String: Int] = [:]
+        /// Opened in the second that began then.
+        var second = NIODeadline.uptimeNanoseconds(0)
+        var opened = 0
+        var openedByAddress: [String: Int] = [:]
     }
 
     private let policy: ConnectionPolicy
@@ -45,7 +53,7 @@ final class Admission: Sendable {
     /// To be called when a channel was accepted; what it throws closes the channel.
     func admit(_ channel: any Channel) throws {
         let address = Self.name(channel.remoteAddress)
-        if let refusal = enter(address) {
+        if let refusal = enter(address, at: channel.eventLoop.now) {
             refusals.add(refusal)
             log.refused(refusal, address)
             throw NotAdmitted()
@@ -53,8 +61,9 @@ final class Admission: Sendable {
         channel.closeFuture.whenComplete { _ in self.leave(address) }
     }
 
-    func enter(_ address: String) -> Refusal? {
+    private func enter(_ address: String, at now: NIODeadline) -> Refusal? {
         counts.withLockedValue { counts in
+            if Self.isTooFast(&counts, address, at: now, policy) { return .connectionRate }
             if counts.all >= policy.connections { return .connections }
             let count = counts.ofAddress[address] ?? 0
             if count >= policy.connectionsPerAddress { return .connectionsPerAddress }
@@ -64,7 +73,24 @@ final class Admission: Sendable {
         }
     }
 
-    func leave(_ address: String) {
+    private static func isTooFast(
+        _ counts: inout Counts, _ address: String, at now: NIODeadline, _ policy: ConnectionPolicy
+    ) -> Bool {
+        if now - counts.second >= .seconds(1) {
+            counts.second = now
+            counts.opened = 0
+            counts.openedByAddress.removeAll(keepingCapacity: true)
+        }
+        // An address that is over its part does not use up that of others.
+        let opened = counts.openedByAddress[address] ?? 0
+        guard opened < max(1, policy.connectionsPerSecond / 2) else { return true }
+        guard counts.opened < policy.connectionsPerSecond else { return true }
+        counts.openedByAddress[address] = opened + 1
+        counts.opened += 1
+        return false
+    }
+
+    private func leave(_ address: String) {
         counts.withLockedValue { counts in
             counts.all -= 1
             let count = counts.ofAddress[address] ?? 0

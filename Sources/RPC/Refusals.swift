@@ -8,6 +8,7 @@ import Synchronization
 package enum Refusal: String, CaseIterable, Sendable {
     case connections
     case connectionsPerAddress = "connections_per_address"
+    case connectionRate = "connection_rate"
     /// Calls begun faster than `ServerOptions.streamsPerSecond`.
     case streamRate = "stream_rate"
     /// A request's header block with too many fields or bytes.

@@ -10,6 +10,9 @@ struct LimitOptions: ParsableArguments {
     @Option(help: "Connections of one address, or one IPv6 network of 64 bits.")
     var maxConnectionsPerAddress = ConnectionPolicy().connectionsPerAddress
 
+    @Option(help: "Connections opened in a second, half of them by one address.")
+    var maxConnectionsPerSecond = ConnectionPolicy().connectionsPerSecond
+
     @Option(help: "Calls of one connection at the same time.")
     var maxStreams = ConnectionPolicy().streams
 
@@ -20,6 +23,7 @@ struct LimitOptions: ParsableArguments {
         let values = [
             ("--max-connections", maxConnections),
             ("--max-connections-per-address", maxConnectionsPerAddress),
+            ("--max-connections-per-second", maxConnectionsPerSecond),
             ("--max-streams", maxStreams), ("--max-streams-per-second", maxStreamsPerSecond),
         ]
         // The most that SETTINGS_MAX_CONCURRENT_STREAMS is of use for: streams have odd numbers of
@@ -33,6 +37,7 @@ struct LimitOptions: ParsableArguments {
         var policy = ConnectionPolicy()
         policy.connections = maxConnections
         policy.connectionsPerAddress = maxConnectionsPerAddress
+        policy.connectionsPerSecond = maxConnectionsPerSecond
         policy.streams = maxStreams
         policy.streamsPerSecond = maxStreamsPerSecond
         return policy

@@ -64,6 +64,7 @@ struct Serve: ParsableCommand {
         let certificates = try tls.certificates(for: host, logger)
         let watch = certificates.map(CertificateWatch.init)
         defer { watch?.stop() }
+        let policy = Descriptors.makeRoom(for: limits.policy, logger)
         let opened = try database.open(logger)
         let signals = StopSignals()
         do {
@@ -79,7 +80,7 @@ struct Serve: ParsableCommand {
             let server = try listening(on: host, port) {
                 try ContactsServer(
                     host: host, port: port, certificates: certificates, engine: engine,
-                    keys: keys, life: life, policy: limits.policy, logger: logger)
+                    keys: keys, life: life, policy: policy, logger: logger)
             }
             let adminServer = try adminAddress.map { host, port in
                 try listening(on: host, port) {

@@ -44,8 +44,9 @@ class Server:
     """One `contactsd serve` on a free port, with its own PostgreSQL unless it is given one."""
 
     def __init__(self, data_dir=None, database_url=None, lanes=2, arguments=(), up="ready",
-                 variables=()):
-        """`up`: a word of the log line that tells the address. `variables`: of the environment."""
+                 variables=(), wrapper=()):
+        """`up`: a word of the log line that tells the address. `variables`: of the environment.
+        `wrapper`: a program that becomes the server, and its arguments."""
         self.owns_directory = data_dir is None and database_url is None
         if self.owns_directory:
             data_dir = new_directory()
@@ -60,7 +61,7 @@ class Server:
         } | dict(variables)
         self._up = up
         self.process = subprocess.Popen(
-            [CONTACTSD, "serve", "--listen", "127.0.0.1:0", "--lanes", str(lanes), *place,
+            [*wrapper, CONTACTSD, "serve", "--listen", "127.0.0.1:0", "--lanes", str(lanes), *place,
              *arguments],
             stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, errors="replace",
             env=environment)

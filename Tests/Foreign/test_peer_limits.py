@@ -44,6 +44,46 @@ def test_connections_are_bounded_by_address_and_in_all(narrow):
     assert any("reason=connections_per_address" in line for line in narrow.log)
 
 
+def test_connections_are_bounded_by_the_second(own_servers):
+    """Half of it for one address."""
+    server = own_servers(arguments=["--admin", "127.0.0.1:0", "--max-connections-per-second", "8"])
+    for _ in range(20):
+        time.sleep(1.1)
+        begin = time.monotonic()
+        with peers(server, 4, source="127.0.0.2") as own:
+            assert all(is_open(peer) for peer in own)
+            with Peer(server, source="127.0.0.2") as past:
+                was_open = is_open(past)
+            with peers(server, 4, source="127.0.0.3") as others:
+                if time.monotonic() - begin > 0.9:
+                    continue
+                assert all(is_open(peer) for peer in others)
+            with Peer(server, source="127.0.0.4") as last:
+                was_last_open = is_open(last)
+        if time.monotonic() - begin < 0.9:
+            break
+    else:
+        pytest.fail("never were nine connections opened within a second")
+    assert not was_open and not was_last_open
+    wait_until(lambda: any("reason=connection_rate" in line for line in server.log), 5, "the line")
+    assert refused(server)["connection_rate"] >= 2
+
+
+def test_connections_leave_descriptors_for_others(data_dir):
+    """Where the system allows fewer open files than connections would take."""
+    server = harness.Server(data_dir=data_dir, wrapper=["prlimit", "--nofile=64:300"])
+    try:
+        assert any("open_files=300 max_connections=100" in line
+                   or "max_connections=100 open_files=300" in line for line in server.log)
+        with peers(server, 48, source="127.0.0.2") as own:
+            assert all(is_open(peer) for peer in own)
+            with peers(server, 3, source="127.0.0.2") as past:
+                assert not all(is_open(peer) for peer in past)
+            get(server.stub, {"email": "a@b.example"})
+    finally:
+        server.close()
+
+
 def can_connect(server):
     with Peer(server) as peer:
         return is_open(peer)
@@ -72,7 +112,7 @@ def test_streams_are_bounded_by_the_second(narrow):
 
 
 @pytest.mark.parametrize("flag", ["--max-connections", "--max-connections-per-address",
-                                  "--max-streams", "--max-streams-per-second"])
+                                  "--max-connections-per-second", "--max-streams", "--max-streams-per-second"])
 @pytest.mark.parametrize("value", ["0", "-1", "x", "1000000001"])
 def test_a_limit_that_is_none_is_refused_at_the_start(flag, value):
     done = harness.run([harness.CONTACTSD, "serve", f"{flag}={value}"])
