@@ -114,16 +114,56 @@ struct LimitTests {
         #expect(isClosed())
         _ = try? rig.channel.finish()
     }
+
+    @Test
+    func `Finished calls that nobody reads are reset when there is too much, the newest first`()
+        throws
+    {
+        var limits = ConnectionLimits()
+        limits.streamWindowByteCount = 0
+        // Two answers and most of a third.
+        let rig = try Embedded(client: limits, unsent: SharedLimit(140_000, leastShare: 1_000))
+        let (client, options) = (rig.client, rig.options)
+        var streams: [StreamID] = []
+        for _ in 0..<4 {
+            let stream = try client.request(RawPeer.headers())
+            let message = RawPeer.envelope([UInt8](repeating: 1, count: 50_000))
+            client.append(to: stream, reserving: message.count) { $0.writeBytes(message) }
+            client.end(stream, trailers: nil)
+            try rig.exchange()
+            streams.append(stream.id)
+        }
+        #expect(options.unsent.count == 4 * 50_005)
+        // The first tick sees what there is, the second that nothing was taken.
+        for expected in [[], [streams[3], streams[2]], []] {
+            let before = rig.events.count
+            rig.channel.embeddedEventLoop.advanceTime(by: ConnectionLimits.tick)
+            try rig.exchange()
+            let closed = rig.events[before...].compactMap { event -> StreamID? in
+                if case .closed(let stream, _) = event { stream } else { nil }
+            }
+            #expect(closed.sorted(by: >) == expected)
+        }
+        #expect(options.unsent.count == 2 * 50_005)
+        #expect(options.counters.refusals.count(of: "unread_answer") == 2)
+        _ = try? rig.channel.finish()
+        #expect(options.unsent.count == 0)
+    }
 }
 
 /// A server's connection on an embedded loop, and a client's session.
 private final class Embedded {
     let channel = EmbeddedChannel()
-    let options = ServerOptions(budget: ReceiveBudget(limitByteCount: 64 << 20))
+    let options: ServerOptions
     let client: Session
     private(set) var events: [Event] = []
 
-    init(client limits: ConnectionLimits = ConnectionLimits()) throws {
+    init(
+        client limits: ConnectionLimits = ConnectionLimits(), unsent: SharedLimit? = nil
+    ) throws {
+        var options = ServerOptions(budget: ReceiveBudget(limitByteCount: 64 << 20))
+        if let unsent { options.unsent = unsent }
+        self.options = options
         client = try Session(role: .client, limits: limits)
         try ServerConnection.serve(channel, router: EchoRouter(log: EchoLog()), options: options)
         try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
@@ -141,55 +181,6 @@ private final class Embedded {
             try client.receive(answer)
             events += client.takeEvents()
         }
-    }
-
-    @Test
-    func `Finished calls that nobody reads are reset when there is too much, the newest first`()
-        throws
-    {
-        let channel = EmbeddedChannel()
-        var options = ServerOptions(budget: ReceiveBudget(limitByteCount: 64 << 20))
-        // Two answers and most of a third.
-        options.unsent = SharedLimit(140_000, leastShare: 1_000)
-        try ServerConnection.serve(channel, router: EchoRouter(log: EchoLog()), options: options)
-        try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
-        var limits = ConnectionLimits()
-        limits.streamWindowByteCount = 0
-        let client = try Session(role: .client, limits: limits)
-        var closed: [StreamID] = []
-        func exchange() throws {
-            while true {
-                var bytes = ByteBuffer()
-                _ = try client.send(into: &bytes, byteLimit: 1 << 20)
-                if bytes.readableBytes > 0 { try channel.writeInbound(bytes) }
-                channel.embeddedEventLoop.run()
-                guard let answer = try channel.readOutbound(as: ByteBuffer.self) else { return }
-                try client.receive(answer)
-                for case .closed(let stream, _) in client.takeEvents() { closed.append(stream) }
-            }
-        }
-        try exchange()
-        var streams: [StreamID] = []
-        for _ in 0..<4 {
-            let stream = try client.request(RawPeer.headers())
-            let message = RawPeer.envelope([UInt8](repeating: 1, count: 50_000))
-            client.append(to: stream, reserving: message.count) { $0.writeBytes(message) }
-            client.end(stream, trailers: nil)
-            try exchange()
-            streams.append(stream.id)
-        }
-        #expect(options.unsent.count == 4 * 50_005)
-        // The first tick sees what there is, the second that nothing was taken.
-        for expected in [[], [streams[3], streams[2]], []] {
-            channel.embeddedEventLoop.advanceTime(by: ConnectionLimits.tick)
-            try exchange()
-            #expect(closed.sorted(by: >) == expected)
-            closed = []
-        }
-        #expect(options.unsent.count == 2 * 50_005)
-        #expect(options.counters.refusals.count(of: "unread_answer") == 2)
-        _ = try? channel.finish()
-        #expect(options.unsent.count == 0)
     }
 }
 

@@ -13,6 +13,7 @@ reports=$build/reports
 rm -rf "$reports"
 mkdir -p "$reports"
 export ASAN_OPTIONS="log_path=$reports/address"
+export LSAN_OPTIONS="suppressions=$PWD/Tests/Sanitizers/leaks.supp:print_suppressions=0"
 export TSAN_OPTIONS="log_path=$reports/thread"
 # Swift's own report of a crash would come before the sanitizer's.
 export SWIFT_BACKTRACE=enable=no
