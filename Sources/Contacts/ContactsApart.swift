@@ -16,8 +16,9 @@ final class ContactsApart {
     /// empty one of two takes 136.
     static let unpackedBytesPerByte = 32
     static let unpackedBytesOfNone = 4 * 1024
-    /// What any contact may unpack to. One that is not over its limit stays far below.
-    static let unpackedByteLimit = 8 * 1024 * 1024
+    /// What any contact may unpack to: less than a message, since the copy of the message stands
+    /// beside it. One that is not over its limit stays far below.
+    static let unpackedByteLimit = 6 * 1024 * 1024
     /// What the rest may unpack to: options with all their labels take some 20 KiB.
     static let restByteLimit = 1024 * 1024
     /// Fields beside the contacts; there are two, and those that are not known.

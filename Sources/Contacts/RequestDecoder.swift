@@ -17,10 +17,10 @@ package enum DecodeError: Error, Equatable {
 }
 
 package final class RequestDecoder {
-    /// The most memory that one message may unpack to. A message of 4 MiB that holds contacts and
-    /// custom fields of usual size needs about 10 MiB; where the contacts need more they are
-    /// unpacked one at a time.
-    package static let unpackedByteLimit = 16 * 1024 * 1024
+    /// The most memory that one message may unpack to; with the message itself, and a copy of it
+    /// while it comes, 16 MiB. Messages of up to 3 MiB with contacts of usual size need less; where
+    /// the contacts need more they are unpacked one at a time.
+    package static let unpackedByteLimit = 8 * 1024 * 1024
 
     private let arena = Arena(budget: RequestDecoder.unpackedByteLimit)
 

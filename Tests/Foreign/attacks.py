@@ -5,6 +5,7 @@ nothing else, since nobody checks what comes back.
 """
 
 import dataclasses
+import gzip
 import itertools
 import struct
 
@@ -13,7 +14,7 @@ from frames import (
     PREFACE, SETTINGS, STREAM, WITH_PRIORITY, block, call, data, frame, headers, integer, priority,
     request_fields, rst, settings, window_update)
 from stubs import pb
-from wire import envelope
+from wire import SERVICE, envelope
 
 OPEN = headers(1, request_fields(STREAM))
 WINDOW_OF_NOTHING = ((INITIAL_WINDOW_SIZE, 0),)
@@ -74,6 +75,25 @@ MINIMAL = block(request_fields())
 REFERENCES = (field(b"x", b"y" * 4000, 0x40) + b"\xbe" * 12000)
 # New entries, each of which drives out the ones before.
 CHURN = b"".join(field(b"x%d" % n, b"y" * 1000, 0x40) for n in range(16))
+
+# Contacts without a byte: two bytes each on the wire, and with gzip four for a thousand.
+EMPTY_CONTACTS = b"\x12\x00"
+UPSERT = SERVICE + "UpsertContacts"
+
+
+def compressed(message):
+    """Calls with that message compressed."""
+    body = envelope(gzip.compress(message), 1)
+    fields = request_fields(UPSERT, [("grpc-encoding", "gzip")])
+    return streams(lambda s: headers(s, fields) + data(s, body, END_STREAM), 4)
+
+
+def whole(message, window=1 << 20):
+    """One call of as much of it as the connection's window takes."""
+    body = envelope(message[:window - 5])
+    return headers(1, request_fields(UPSERT)) + b"".join(
+        data(1, body[n:n + 16384]) for n in range(0, len(body), 16384)) + data(1, b"", END_STREAM)
+
 
 USELESS = dict(limit=10_000, reason="useless_frames")
 PINGS = dict(limit=10_000, reason="too_many_pings")
@@ -154,6 +174,13 @@ ATTACKS = {
         s, payload=MINIMAL + REFERENCES, flags=END_HEADERS | END_STREAM), 4)),
     "HPACK table churn": Attack(streams(lambda s: headers(
         s, payload=MINIMAL + CHURN, flags=END_HEADERS | END_STREAM), 4)),
+    # Messages that are more than they seem.
+    "gzip bombs": Attack(compressed(b"\0" * (2 * LARGEST))),
+    "gzip of empty contacts": Attack(compressed(EMPTY_CONTACTS * (LARGEST // 2))),
+    "gzip of unknown fields": Attack(compressed(b"\x7a\x00" * (LARGEST // 2))),
+    "empty contacts": Attack(always(whole(EMPTY_CONTACTS * LARGEST)), pieces=1),
+    "empty custom fields": Attack(
+        always(whole((b"\x12\xa0\x06" + b"\x4a\x00" * 400) * 2000)), pieces=1),
     # Slow ones.
     "a slow preface": Attack(
         lambda n: PREFACE[n % 24:n % 24 + 1], preface=b"", pause=1, pieces=24),
@@ -179,6 +206,9 @@ ATTACKS = {
     "SETTINGS and no reading": Attack(always(settings() * 100), reads=False, events=100, **USELESS),
     "answers that are not read": Attack(
         streams(lambda s: call(s, "/no/such")), reads=False),
+    "look-ups that are not read": Attack(
+        streams(lambda s: call(s, message=pb.GetContactsRequest(
+            keys=[pb.ContactKey(email="h1@honest.example")] * 2000)), 4), reads=False),
     # Connections.
     "connections that come and go": Attack(always(b""), pieces=1),
     "connections that come and are reset": Attack(always(b""), pieces=1, hangs_up=True),

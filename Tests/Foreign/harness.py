@@ -124,6 +124,10 @@ class Server:
         text = pathlib.Path(f"/proc/{self.pid}/status").read_text()
         return int(re.search(rf"^{line}:\s+(\d+) kB", text, re.M).group(1)) / 1024
 
+    def reset_peak(self):
+        """VmHWM begins anew (proc(5), clear_refs)."""
+        pathlib.Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
     def postmaster(self):
         """The process id of the private PostgreSQL."""
         found = next(pathlib.Path(self.data_dir).rglob("postmaster.pid"))
