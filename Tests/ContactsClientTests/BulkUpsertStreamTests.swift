@@ -9,7 +9,7 @@ import RPC
 import Synchronization
 import Testing
 
-@Suite struct BulkUpsertStreamTests {
+@Suite(.timeLimit(.minutes(5))) struct BulkUpsertStreamTests {
     private static let path = "/contacts.v1.ContactService/BulkUpsert"
 
     /// `BulkUpsertResponse{results: {results: [{sequence, status: CREATED}]}}`, by hand.

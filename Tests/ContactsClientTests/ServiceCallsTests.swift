@@ -6,7 +6,7 @@ import RPC
 import Synchronization
 import Testing
 
-@Suite struct ServiceCallsTests {
+@Suite(.timeLimit(.minutes(5))) struct ServiceCallsTests {
     private static let service = "/contacts.v1.ContactService/"
 
     private static func run(

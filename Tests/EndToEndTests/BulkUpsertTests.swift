@@ -4,7 +4,7 @@ import ContactsClient
 import Synchronization
 import Testing
 
-@Suite struct BulkUpsertTests {
+@Suite(.timeLimit(.minutes(5))) struct BulkUpsertTests {
     @Test func everyContactHasOneResultInOrder() async throws {
         try await ServerFixture.run { fixture in
             let client = try await fixture.client()
