@@ -6,25 +6,6 @@ internal import NIOConcurrencyHelpers
 internal import NIOCore
 internal import RPC
 
-/// How much of the server connections may take, as the operator sets it.
-package struct ConnectionPolicy: Sendable {
-    /// Of all peers. An idle one costs some 20 KiB here and a descriptor.
-    package var connections = 4096
-    /// Of one address, an IPv6 one's network of 64 bits: half of all, so that one peer cannot keep
-    /// the others out, while many clients behind one proxy still have room.
-    package var connectionsPerAddress = 2048
-    /// Opened in a second, and half of it by one address: as many as may be open, since after a
-    /// restart all clients come back at once. A handshake of TLS costs about a millisecond, so that
-    /// who opens more keeps the processors from everybody else.
-    package var connectionsPerSecond = 4096
-    /// Calls of one connection at the same time.
-    package var streams = 250
-    /// Calls that one connection begins in a second.
-    package var streamsPerSecond = 10_000
-
-    package init() {}
-}
-
 /// The connection is one too many.
 struct NotAdmitted: Error {}
 
@@ -39,12 +20,12 @@ final class Admission: Sendable {
         var openedByAddress: [String: Int] = [:]
     }
 
-    private let policy: ConnectionPolicy
+    private let policy: ServerPolicy
     private let refusals: Refusals
     private let log: ConnectionLog
     private let counts = NIOLockedValueBox(Counts())
 
-    init(_ policy: ConnectionPolicy, _ refusals: Refusals, _ log: ConnectionLog) {
+    init(_ policy: ServerPolicy, _ refusals: Refusals, _ log: ConnectionLog) {
         self.policy = policy
         self.refusals = refusals
         self.log = log
@@ -74,7 +55,7 @@ final class Admission: Sendable {
     }
 
     private static func isTooFast(
-        _ counts: inout Counts, _ address: String, at now: NIODeadline, _ policy: ConnectionPolicy
+        _ counts: inout Counts, _ address: String, at now: NIODeadline, _ policy: ServerPolicy
     ) -> Bool {
         if now - counts.second >= .seconds(1) {
             counts.second = now

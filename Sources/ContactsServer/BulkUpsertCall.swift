@@ -122,7 +122,7 @@ final class BulkUpsertCall: CallHandler {
     private func hasRoom(_ call: ServerCall, _ session: UpsertSession) -> Bool {
         let count = session.unansweredCount
         if count == 0 { return call.unanswered.hasRoomForFirst }
-        return count < ServerLimits.unacknowledgedContacts && call.unanswered.hasRoom
+        return count < context.policy.unansweredContacts && call.unanswered.hasRoom
     }
 
     /// A call that has contacts hears of it when they are answered, and then of room. One that may
@@ -186,7 +186,7 @@ final class BulkUpsertCall: CallHandler {
             let request = try message.decode(with: context.decoder)
             options = try request.options() ?? UpsertOptions()
             _ = try ContactRules(options)
-            firstCount = min(request.contacts.count, ServerLimits.contactsPerMessage)
+            firstCount = min(request.contacts.count, context.policy.contactsPerMessage)
         } catch {
             return end(call, call.status(of: error, message: "BulkUpsertRequest"))
         }
@@ -226,7 +226,7 @@ final class BulkUpsertCall: CallHandler {
                 UpsertStarted(
                     importID: options.importID, resumed: opened.isKnown,
                     committedThrough: resumesAfter, options: options,
-                    limits: ServerLimits.published)))
+                    limits: context.policy.published)))
         state = .taking
         context.advanceClock()
         call.discharge(take(message, of: call, session))
@@ -250,8 +250,10 @@ final class BulkUpsertCall: CallHandler {
         } catch {
             return stop(call.status(of: error, message: "BulkUpsertRequest"))
         }
-        guard contacts.count <= ServerLimits.contactsPerMessage else {
-            return stop(.tooManyContacts(contacts.count, in: "message"))
+        guard contacts.count <= context.policy.contactsPerMessage else {
+            return stop(
+                .tooManyContacts(
+                    contacts.count, limit: context.policy.contactsPerMessage, in: "message"))
         }
         let next = session.take(contacts)
         caller.took(contacts.count)

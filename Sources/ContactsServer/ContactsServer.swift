@@ -36,22 +36,23 @@ package final class ContactsServer: Sendable {
     package init(
         host: String, port: Int, certificates: ServerCertificates? = nil, engine: IngestEngine,
         keys: KeyTable? = nil, life: ConnectionLife = ConnectionLife(),
-        policy: ConnectionPolicy = ConnectionPolicy(), logger: Logger
+        policy: ServerPolicy = ServerPolicy(), logger: Logger
     ) throws {
         group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
         let channels = OpenChannels()
-        let budget = ReceiveBudget(limitByteCount: ServerLimits.heldBytes)
+        let budget = ReceiveBudget(limitByteCount: policy.heldBytes)
         let router = Router(
-            engine: engine, authentication: Authentication(keys: keys), budget: budget)
+            engine: engine, authentication: Authentication(keys: keys), budget: budget,
+            policy: policy)
         var options = ServerOptions(budget: budget)
-        options.maxMessageByteCount = ServerLimits.messageBytes
+        options.limits = policy.connectionLimits
+        options.maxMessageByteCount = policy.messageBytes
         options.unanswered = SharedLimit(
-            ServerLimits.unacknowledgedContactsOfAll,
+            policy.unansweredContactsOfAll,
             leastShare: ServerLimits.leastUnacknowledgedContacts)
         options.unsent = SharedLimit(
-            ServerLimits.unsentBytesOfAll, leastShare: ServerLimits.leastUnsentBytes)
+            policy.unreadBytes, leastShare: ServerLimits.leastUnsentBytes)
         options.age = life.limits
-        options.limits.maxConcurrentStreams = policy.streams
         options.streamsPerSecond = policy.streamsPerSecond
         let log = ConnectionLog(logger)
         options.connectionFailed = log.ended
@@ -73,7 +74,8 @@ package final class ContactsServer: Sendable {
                     channel.eventLoop.makeCompletedFuture {
                         try admission.admit(channel)
                         channels.add(channel)
-                        try Self.secure(channel, by: certificates) { identities in
+                        try Self.secure(channel, by: certificates, within: policy.handshake) {
+                            identities in
                             try ServerConnection.serve(
                                 channel, router: router, options: serverOptions,
                                 peerIdentities: identities)
@@ -96,11 +98,11 @@ package final class ContactsServer: Sendable {
 
     /// What is above TLS, or the socket itself, comes once it is known who is there.
     private static func secure(
-        _ channel: any Channel, by certificates: ServerCertificates?,
+        _ channel: any Channel, by certificates: ServerCertificates?, within limit: Duration,
         _ serve: @escaping ([String]) throws -> Void
     ) throws {
         guard let certificates else { return try serve([]) }
-        try certificates.serve(channel, whenReady: serve)
+        try certificates.serve(channel, limit: TimeAmount(limit), whenReady: serve)
     }
 
     /// Ends in order: no new connection, no new call; what is taken is committed and answered, then

@@ -6,9 +6,12 @@ internal import Contacts
 internal import Glibc
 
 final class LoopContext: @unchecked Sendable {  // safe because one thread alone ever sees it
+    let policy: ServerPolicy
     let decoder = RequestDecoder()
     let encoder = ResponseEncoder()
     var scratch = ContactScratch()
+
+    init(_ policy: ServerPolicy) { self.policy = policy }
 
     /// Brings the ids' clock up to date; once for what a read has brought is often enough.
     func advanceClock() {

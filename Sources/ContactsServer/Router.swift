@@ -40,13 +40,18 @@ struct Router: CallRouter {
     private let engine: IngestEngine
     private let authentication: Authentication
     private let budget: ReceiveBudget
+    private let policy: ServerPolicy
     /// One a loop, made when the loop gets its first call.
     private let contexts = ThreadSpecificVariable<LoopContext>()
 
-    init(engine: IngestEngine, authentication: Authentication, budget: ReceiveBudget) {
+    init(
+        engine: IngestEngine, authentication: Authentication, budget: ReceiveBudget,
+        policy: ServerPolicy
+    ) {
         self.engine = engine
         self.authentication = authentication
         self.budget = budget
+        self.policy = policy
     }
 
     func handler(for head: RequestHead, call: ServerCall) -> (any CallHandler)? {
@@ -123,7 +128,7 @@ struct Router: CallRouter {
 
     private func context() -> LoopContext {
         if let context = contexts.currentValue { return context }
-        let context = LoopContext()
+        let context = LoopContext(policy)
         contexts.currentValue = context
         return context
     }

@@ -191,11 +191,11 @@ extension RPCStatus {
     }
 
     static func tooManyContacts(
-        _ count: Int, in what: String, _ advice: String = ""
+        _ count: Int, limit: Int, in what: String, _ advice: String = ""
     ) -> RPCStatus {
         .invalid(
             .contactsTooMany, field: "contacts",
-            "the \(what) has \(count); the limit is \(ServerLimits.contactsPerMessage)\(advice)")
+            "the \(what) has \(count); the limit is \(limit)\(advice)")
     }
 
     static let lateOptions = RPCStatus.invalid(

@@ -94,8 +94,10 @@ final class UpsertContactsCall: CallHandler {
         } catch {
             return call.status(of: error, message: "UpsertContactsRequest")
         }
-        guard contactCount <= ServerLimits.contactsPerMessage else {
-            return .tooManyContacts(contactCount, in: "call", ", use BulkUpsert for more")
+        guard contactCount <= context.policy.contactsPerMessage else {
+            return .tooManyContacts(
+                contactCount, limit: context.policy.contactsPerMessage, in: "call",
+                ", use BulkUpsert for more")
         }
         return OptionRules.refusal(options)
     }

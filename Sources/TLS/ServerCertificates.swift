@@ -79,7 +79,7 @@ package final class ServerCertificates: Sendable {
     /// - Parameter whenReady: Adds what goes on top; it is given the names in the client's verified
     ///   certificate, and is not called when the handshake fails.
     package func serve(
-        _ channel: any Channel, limit: TimeAmount = TLSLimits.handshake,
+        _ channel: any Channel, limit: TimeAmount,
         whenReady: @escaping ([String]) throws -> Void
     ) throws {
         var settings = NIOSSLHandler.Configuration()

@@ -4,10 +4,6 @@
 package import NIOCore
 
 package enum TLSLimits {
-    /// From the accepted connection to the end of the handshake. It takes two round trips; who takes
-    /// longer than this holds a socket and some 40 KiB for nothing.
-    package static let handshake = TimeAmount.seconds(5)
-
     /// How often certificate files are looked at. A change is acted on when two looks in a row see
     /// the same, so that a pair which is still being written is left alone.
     package static let lookInterval = Duration.seconds(2)

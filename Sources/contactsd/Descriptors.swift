@@ -12,7 +12,7 @@ enum Descriptors {
 
     /// Raises the process's limit as far as it may be, and lowers that of connections where even so it
     /// would leave none for anything else.
-    static func makeRoom(for policy: ConnectionPolicy, _ logger: Logger) -> ConnectionPolicy {
+    static func makeRoom(for policy: ServerPolicy, _ logger: Logger) -> ServerPolicy {
         var limit = rlimit()
         let files = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
         guard getrlimit(files, &limit) == 0 else { return policy }

@@ -24,7 +24,7 @@ struct WhoServer {
     var port: Int { channel.localAddress?.port ?? 0 }
 
     static func start(
-        _ files: ServerCertificateFiles, limit: TimeAmount = TLSLimits.handshake
+        _ files: ServerCertificateFiles, limit: TimeAmount = .seconds(5)
     ) async throws -> WhoServer {
         let certificates = try ServerCertificates(files, logger: Logger(label: "test"))
         let options = ServerOptions(budget: ReceiveBudget(limitByteCount: 64 << 20))

@@ -1,0 +1,165 @@
+"""What the operator sets holds: at each limit, and one past it. test_peer_limits.py has those of
+connections and streams."""
+
+import gzip
+import json
+import os
+import socket
+import subprocess
+import time
+
+import grpc
+import pytest
+
+import harness
+from certificates import Authority
+from frames import ENHANCE_YOUR_CALM, Peer, call, frame, headers, request_fields, rst
+from harness import LiveCall, request, upsert, wait_until
+from stubs import pb
+from test_admin import status
+from test_pressure import Locked
+from wire import Connection, envelope, field
+
+MESSAGE_BYTES, CONTACTS, UNANSWERED, OF_ALL = 128 * 1024, 100, 500, 1000
+HEADER_BYTES, HEADER_FIELDS, RESETS, USELESS = 2048, 20, 20, 200
+RESOURCE_EXHAUSTED = 8
+
+
+@pytest.fixture(scope="module")
+def limited():
+    server = harness.Server(arguments=["--admin", "127.0.0.1:0"] + [str(part) for part in (
+        "--max-header-bytes", HEADER_BYTES, "--max-header-fields", HEADER_FIELDS,
+        "--max-resets", RESETS, "--max-useless-frames", USELESS,
+        "--max-message-bytes", MESSAGE_BYTES, "--max-contacts-per-message", CONTACTS,
+        "--max-unanswered-contacts", UNANSWERED, "--max-unanswered-contacts-of-all", OF_ALL,
+        "--max-held-bytes", 1 << 20, "--max-unread-bytes", 1 << 20)])
+    upsert(server.stub, [pb.Contact(email="a@limits.example")])
+    yield server
+    server.close()
+
+
+def contacts(count, domain):
+    return [pb.Contact(email=f"{n}@{domain}.limits.example") for n in range(count)]
+
+
+def test_a_call_is_told_of_them(limited):
+    stream = LiveCall(limited.stub)
+    stream.send(request())
+    told = stream.read().started.limits
+    assert told.max_message_bytes == MESSAGE_BYTES
+    assert told.max_contacts_per_message == CONTACTS
+    assert told.max_unacknowledged_contacts == UNANSWERED
+    stream.half_close()
+    assert stream.finish().code == grpc.StatusCode.OK
+
+
+@pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("spare,expected", [(0, 0), (1, RESOURCE_EXHAUSTED)])
+def test_bytes_of_a_message(limited, spare, expected, compressed):
+    contact = pb.UpsertContactsRequest(contacts=contacts(1, "bytes")).SerializeToString()
+    padding = MESSAGE_BYTES - len(contact) - 4 + spare
+    message = contact + field(15, b"x" * padding)
+    assert len(message) == MESSAGE_BYTES + spare
+    more = [("grpc-encoding", "gzip")] if compressed else []
+    with Connection(limited) as wire:
+        body = envelope(gzip.compress(message), 1) if compressed else envelope(message)
+        assert wire.call("UpsertContacts", body, headers=more).status == expected
+
+
+def test_contacts_of_a_message(limited):
+    assert len(upsert(limited.stub, contacts(CONTACTS, "count")).results) == CONTACTS
+    with pytest.raises(grpc.RpcError) as error:
+        upsert(limited.stub, contacts(CONTACTS + 1, "count"))
+    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert f"the limit is {CONTACTS}" in error.value.details()
+
+
+def test_fields_of_a_header(limited):
+    for count, expected in [(HEADER_FIELDS, "0"), (HEADER_FIELDS + 1, "8")]:
+        more = [(f"x{n}", "") for n in range(count - len(request_fields()))]
+        with Peer(limited) as peer:
+            peer.send(call(1, more=more))
+            assert peer.answers(1)["grpc-status"] == expected
+
+
+def test_bytes_of_a_header(limited):
+    listed = sum(len(name) + len(value) + 32 for name, value in request_fields())
+    for spare, expected in [(0, "0"), (1, "8")]:
+        with Peer(limited) as peer:
+            peer.send(call(1, more=[("x", "y" * (HEADER_BYTES - listed - 33 + spare))]))
+            assert peer.answers(1)["grpc-status"] == expected
+
+
+def test_resets(limited):
+    with Peer(limited) as peer:
+        peer.send(*(headers(2 * n + 1) + rst(2 * n + 1) for n in range(RESETS)))
+        peer.is_alive()
+        peer.send(headers(2 * RESETS + 1), rst(2 * RESETS + 1))
+        assert peer.ends(ENHANCE_YOUR_CALM) == "too_many_resets"
+
+
+def test_useless_frames(limited):
+    """The preface's SETTINGS, their acknowledgement and a PING are three of them."""
+    with Peer(limited, acknowledge=False) as peer:
+        peer.send(*(frame(0x77) for _ in range(USELESS - 2)))
+        peer.is_alive()
+        peer.send(frame(0x77))
+        assert peer.ends(ENHANCE_YOUR_CALM) == "useless_frames"
+
+
+def test_contacts_without_a_result(limited):
+    """One call stops at its limit, and all together at theirs; what waited is answered later."""
+    upsert(limited.stub, [pb.Contact(email="locked@limits.example", name="old")])
+    with Locked(limited, "locked@limits.example"):
+        streams = []
+        for number, expected in enumerate([UNANSWERED, OF_ALL, OF_ALL]):
+            stream = LiveCall(limited.stub)
+            stream.send(request([pb.Contact(email="locked@limits.example", name=f"{number}")]))
+            for part in range(10):
+                stream.send(request(contacts(CONTACTS, f"s{number}-{part}")))
+            stream.half_close()
+            streams.append(stream)
+            wait_until(lambda: held(limited) >= expected, what="the contacts")
+            time.sleep(0.3)
+            # A message is taken as a whole.
+            assert held(limited) < expected + len(streams) * CONTACTS
+    for stream in streams:
+        outcome = stream.finish()
+        assert outcome.code == grpc.StatusCode.OK, outcome.details
+        assert len(outcome.results) == 10 * CONTACTS + 1
+    wait_until(lambda: held(limited) == 0, what="none held")
+
+
+def held(server):
+    return status(server)["unacknowledged_contacts"]
+
+
+def test_contacts_import_keeps_to_them(limited, tmp_path):
+    file = tmp_path / "people.csv"
+    file.write_text("email\n" + "".join(f"{n}@file.limits.example\n" for n in range(5000)))
+    tool = os.environ.get("CONTACTS") or os.path.join(os.path.dirname(harness.CONTACTSD), "contacts")
+    done = subprocess.run([tool, "import", file, "--server", limited.address, "--json"],
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["created"] == 5000
+
+
+def test_the_time_of_a_handshake(own_servers, tmp_path):
+    pair = Authority(tmp_path).issue_server()
+    server = own_servers(arguments=[
+        "--tls-certificate", str(pair.certificate), "--tls-key", str(pair.key),
+        "--max-handshake-seconds", "1"])
+    begin = time.monotonic()
+    with socket.create_connection((server.host, server.port), timeout=4) as silent:
+        assert silent.recv(1) == b""
+    assert time.monotonic() - begin >= 1
+
+
+@pytest.mark.parametrize("flag,value", [
+    ("--max-message-bytes", (4 << 20) + 1), ("--max-contacts-per-message", 10_001),
+    ("--max-header-bytes", 0), ("--max-handshake-seconds", 0)])
+def test_a_value_out_of_its_range_is_refused(flag, value):
+    done = subprocess.run([harness.CONTACTSD, "serve", flag, str(value)], capture_output=True,
+                          text=True, timeout=20)
+    assert done.returncode == 64
+    assert f"{flag}: give a number from" in done.stderr
