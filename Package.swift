@@ -54,6 +54,7 @@ let package = Package(
             dependencies: [
                 "CNghttp2",
                 .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
             ],
             swiftSettings: settings),
         // The gRPC mapping, server and client side. Knows nothing of contacts.
@@ -61,6 +62,7 @@ let package = Package(
             name: "RPC",
             dependencies: [
                 "CZlib", "HTTP2",
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "NIOCore", package: "swift-nio"),
             ],
             swiftSettings: settings),
@@ -69,13 +71,19 @@ let package = Package(
             name: "TLS",
             dependencies: [
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "NIOTLS", package: "swift-nio"),
             ],
             swiftSettings: settings),
         // PostgreSQL connections, COPY, results, private clusters. Knows nothing of contacts.
-        .target(name: "Postgres", dependencies: ["CLibpq"], swiftSettings: settings),
+        .target(
+            name: "Postgres",
+            dependencies: [
+                "CLibpq", .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+            ],
+            swiftSettings: settings),
         // Lanes, transactions, the upsert. Knows nothing of HTTP/2, RPC or channels.
         .target(
             name: "Ingest",
@@ -93,6 +101,7 @@ let package = Package(
                 "Ingest", "Postgres",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
             ],
             swiftSettings: settings),
         // The client library.
@@ -134,6 +143,7 @@ let package = Package(
             dependencies: [
                 "ContactsClient",
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
             ],
             swiftSettings: settings),
         // The client's command line.
@@ -153,6 +163,7 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
             ],
             path: "Tests/Bench", exclude: ["throughput.svg"], swiftSettings: settings),
         // The server of gRPC's interop suite on RPC: `make interop`.
@@ -184,6 +195,7 @@ let package = Package(
             name: "RPCTests",
             dependencies: [
                 "RPC", "HTTP2", "TestSupport",
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
@@ -220,6 +232,7 @@ let package = Package(
             name: "ContactsClientTests",
             dependencies: [
                 "ContactsClient", "RPC", "HTTP2",
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ],

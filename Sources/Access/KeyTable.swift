@@ -6,6 +6,7 @@
 // While the database is away keys stay as they were last read, but for those that expire.
 
 package import Logging
+internal import NIOConcurrencyHelpers
 package import Postgres
 internal import Glibc
 internal import Ingest
@@ -31,10 +32,10 @@ package final class KeyTable: Sendable {
         var wasAnyMade = false
     }
 
-    private let contents = Mutex(Contents())
+    private let contents = NIOLockedValueBox(Contents())
     private let isStopped = Atomic(false)
     private let wakeUp = WakeUp()
-    private let thread = Mutex<WorkerThread?>(nil)
+    private let thread = NIOLockedValueBox<WorkerThread?>(nil)
     private let conninfo: String
     private let demand: Demand
     private let logger: Logger
@@ -52,14 +53,14 @@ package final class KeyTable: Sendable {
         switch demand {
         case .always: true
         case .never: false
-        case .onceMade: contents.withLock { $0.wasAnyMade }
+        case .onceMade: contents.withLockedValue { $0.wasAnyMade }
         }
     }
 
     /// The key that a caller presents; `nil` for any text that is none that is good now.
     package func find(_ text: String) -> KeyUse? {
         guard let presented = AccessKey(text) else { return nil }
-        let use = contents.withLock { $0.byID[presented.id] }
+        let use = contents.withLockedValue { $0.byID[presented.id] }
         guard let use, let hash = use.key.hash, presented.matches(hash) else { return nil }
         return Self.isExpired(use.key) ? nil : use
     }
@@ -67,7 +68,7 @@ package final class KeyTable: Sendable {
     /// The key for which a client's certificate stands: that of the first name that has one.
     package func find(certificateNames: [String]) -> KeyUse? {
         guard !certificateNames.isEmpty else { return nil }
-        let byCertificate = contents.withLock { $0.byCertificate }
+        let byCertificate = contents.withLockedValue { $0.byCertificate }
         let use = certificateNames.lazy.compactMap { byCertificate[$0] }.first
         guard let use, !Self.isExpired(use.key) else { return nil }
         return use
@@ -90,7 +91,7 @@ package final class KeyTable: Sendable {
     }
 
     private func take(_ keys: [LoadedKey], _ wasAnyMade: Bool) {
-        let ended = contents.withLock { contents in
+        let ended = contents.withLockedValue { contents in
             var next = Contents(wasAnyMade: wasAnyMade)
             for key in keys {
                 let use = contents.byID[key.id] ?? KeyUse(key)
@@ -107,13 +108,15 @@ package final class KeyTable: Sendable {
 
     /// Follows the database until it is stopped.
     package func start() {
-        thread.withLock { $0 = WorkerThread { self.run() } }
+        thread.withLockedValue { $0 = WorkerThread { self.run() } }
     }
 
     package func stop() {
         isStopped.store(true, ordering: .relaxed)
         wakeUp.signal()
-        if let thread = thread.withLock({ $0 }) { _ = thread.join(until: .now + Self.patience) }
+        if let thread = thread.withLockedValue({ $0 }) {
+            _ = thread.join(until: .now + Self.patience)
+        }
     }
 
     private func run() {
@@ -149,7 +152,7 @@ package final class KeyTable: Sendable {
     }
 
     private func endExpired() {
-        let keys = contents.withLock { contents in
+        let keys = contents.withLockedValue { contents in
             (contents.byID.values.map(\.key).filter { !Self.isExpired($0) }, contents.wasAnyMade)
         }
         take(keys.0, keys.1)

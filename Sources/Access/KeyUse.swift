@@ -3,7 +3,7 @@
 // In: calls that begin and end, contacts. Out: whether a call may begin, and how long to wait. Any
 // thread.
 
-internal import Synchronization
+internal import NIOConcurrencyHelpers
 
 /// One key in use. It stays the same object while the key is good.
 package final class KeyUse: Sendable {
@@ -30,21 +30,21 @@ package final class KeyUse: Sendable {
         case tooFast(Duration)
     }
 
-    private let state: Mutex<State>
+    private let state: NIOLockedValueBox<State>
 
     init(_ key: LoadedKey) {
-        state = Mutex(State(key: key, allowance: Self.burst(key)))
+        state = NIOLockedValueBox(State(key: key, allowance: Self.burst(key)))
     }
 
     private static func burst(_ key: LoadedKey) -> Double {
         Double(key.contactsPerSecond ?? 0) * burstSeconds
     }
 
-    var key: LoadedKey { state.withLock { $0.key } }
+    var key: LoadedKey { state.withLockedValue { $0.key } }
 
-    package var workspaceName: String { state.withLock { $0.key.workspace } }
+    package var workspaceName: String { state.withLockedValue { $0.key.workspace } }
 
-    package var rights: Rights { state.withLock { $0.key.rights } }
+    package var rights: Rights { state.withLockedValue { $0.key.rights } }
 
     /// Begins a call.
     ///
@@ -56,7 +56,7 @@ package final class KeyUse: Sendable {
         takesContacts: Bool, onEnd: @escaping @Sendable () -> Void
     ) throws(Refusal) -> KeyLease {
         let wait = takesContacts ? delay : .zero
-        let result = state.withLock { state -> Result<UInt64, Refusal> in
+        let result = state.withLockedValue { state -> Result<UInt64, Refusal> in
             guard !state.isEnded else { return .failure(.ended) }
             if let limit = state.key.streams, state.calls.count >= Int(limit) {
                 return .failure(.tooManyStreams(limit: Int(limit)))
@@ -71,7 +71,7 @@ package final class KeyUse: Sendable {
 
     /// How long no contact may be taken.
     package var delay: Duration {
-        state.withLock { state in
+        state.withLockedValue { state in
             guard let rate = state.key.contactsPerSecond else { return .zero }
             Self.refill(&state, rate)
             guard state.allowance <= 0 else { return .zero }
@@ -81,7 +81,7 @@ package final class KeyUse: Sendable {
 
     /// Contacts were taken.
     package func took(_ count: Int) {
-        state.withLock { state in
+        state.withLockedValue { state in
             guard let rate = state.key.contactsPerSecond else { return }
             Self.refill(&state, rate)
             state.allowance -= Double(count)
@@ -97,7 +97,7 @@ package final class KeyUse: Sendable {
     }
 
     func update(_ key: LoadedKey) {
-        state.withLock { state in
+        state.withLockedValue { state in
             // A rate that was just set begins with its burst.
             if state.key.contactsPerSecond != key.contactsPerSecond {
                 state.allowance = Self.burst(key)
@@ -109,7 +109,7 @@ package final class KeyUse: Sendable {
 
     /// The key is no good any more: its calls are told.
     func end() {
-        let told = state.withLock { state in
+        let told = state.withLockedValue { state in
             state.isEnded = true
             defer { state.calls = [:] }
             return Array(state.calls.values)
@@ -118,7 +118,7 @@ package final class KeyUse: Sendable {
     }
 
     fileprivate func remove(_ token: UInt64) {
-        _ = state.withLock { $0.calls.removeValue(forKey: token) }
+        _ = state.withLockedValue { $0.calls.removeValue(forKey: token) }
     }
 }
 

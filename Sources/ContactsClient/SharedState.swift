@@ -2,7 +2,7 @@
 //
 // In: changes, from the loop. Out: values that tasks wait for. Any thread; one lock.
 
-internal import Synchronization
+internal import NIOConcurrencyHelpers
 
 final class SharedState<Fields: Sendable>: Sendable {
     private typealias Waiter = @Sendable (inout Fields) -> (@Sendable () -> Void)?
@@ -14,15 +14,15 @@ final class SharedState<Fields: Sendable>: Sendable {
         var waiters: [Waiter] = []
     }
 
-    private let guarded: Mutex<Guarded>
+    private let guarded: NIOLockedValueBox<Guarded>
 
     init(_ fields: Fields) {
-        guarded = Mutex(Guarded(fields: fields))
+        guarded = NIOLockedValueBox(Guarded(fields: fields))
     }
 
     /// Changes the fields and resumes the tasks that can go on.
     func change<Value: Sendable>(_ body: (inout Fields) -> Value) -> Value {
-        let (value, resumed) = guarded.withLock { guarded in
+        let (value, resumed) = guarded.withLockedValue { guarded in
             (body(&guarded.fields), Self.satisfied(&guarded))
         }
         for resume in resumed { resume() }
@@ -32,7 +32,7 @@ final class SharedState<Fields: Sendable>: Sendable {
     /// What a task would wait for, if it is there. It may change the fields in what no other task
     /// waits for.
     func attempt<Value: Sendable>(_ body: (inout Fields) -> Value?) -> Value? {
-        guarded.withLock { body(&$0.fields) }
+        guarded.withLockedValue { body(&$0.fields) }
     }
 
     private static func satisfied(_ guarded: inout Guarded) -> [@Sendable () -> Void] {
@@ -59,7 +59,7 @@ final class SharedState<Fields: Sendable>: Sendable {
                 guard let value = attempt(&fields) else { return nil }
                 return { continuation.resume(returning: value) }
             }
-            let resume = guarded.withLock { guarded -> (@Sendable () -> Void)? in
+            let resume = guarded.withLockedValue { guarded -> (@Sendable () -> Void)? in
                 if let resume = waiter(&guarded.fields) { return resume }
                 guarded.waiters.append(waiter)
                 return nil

@@ -4,7 +4,7 @@
 // Called from the reading task and from one task for each stream; a mutex guards it all.
 
 package import ContactsClient
-import Synchronization
+import NIOConcurrencyHelpers
 
 package final class ImportLedger: Sendable {
     /// What may wait for results: enough to keep the server busy, small enough to forget about.
@@ -15,7 +15,7 @@ package final class ImportLedger: Sendable {
         package init() {}
     }
 
-    private struct State {
+    private struct State: @unchecked Sendable {  // safe because it is reached under the lock alone
         var pending: [PendingRecords]
         var report = ImportReport()
         var header: [UInt8] = []
@@ -34,7 +34,7 @@ package final class ImportLedger: Sendable {
     private let start = ContinuousClock.now
     /// That earlier runs of the import took.
     private let earlierSeconds: Double
-    private let state: Mutex<State>
+    private let state: NIOLockedValueBox<State>
 
     /// - Parameter earlier: What an earlier run has decided, for one stream.
     package init(
@@ -53,12 +53,12 @@ package final class ImportLedger: Sendable {
             state.report = earlier.report
             state.readBytes = max(0, earlier.position.offset - header.count)
         }
-        self.state = Mutex(state)
+        self.state = NIOLockedValueBox(state)
     }
 
     /// Begins to write down how far the import is; goes on with the rejects of an earlier run.
     func keep(_ beginning: SavedImport, in file: ImportStateFile) throws {
-        try state.withLock { state in
+        try state.withLockedValue { state in
             try state.rejects.resume(beginning.rejects)
             var keeper = StateKeeper(file: file, beginning: beginning)
             keeper.write(beginning)
@@ -67,7 +67,7 @@ package final class ImportLedger: Sendable {
     }
 
     /// The first error of any stream or of the file of rejects.
-    package var failure: (any Error)? { state.withLock { $0.failure } }
+    package var failure: (any Error)? { state.withLockedValue { $0.failure } }
 
     /// Notes the records of one message, in the order of the file, before it is sent.
     package func add(_ records: [(PendingRecord, Rejection?)], stream: Int) {
@@ -103,7 +103,7 @@ package final class ImportLedger: Sendable {
     /// Waits until the window has room or something failed.
     package func waitForRoom() async {
         await withCheckedContinuation { continuation in
-            let isOpen = state.withLock { state in
+            let isOpen = state.withLockedValue { state in
                 guard isFull(state), state.failure == nil else { return true }
                 state.waiter = continuation
                 return false
@@ -114,14 +114,14 @@ package final class ImportLedger: Sendable {
 
     /// For how long records have waited and no result has come; nil if none wait.
     package var silence: Duration? {
-        state.withLock { state in
+        state.withLockedValue { state in
             state.pending.contains { $0.count > 0 } ? .now - state.settled : nil
         }
     }
 
     /// How far the import is.
     package func progress() -> ProgressSnapshot {
-        state.withLock { state in
+        state.withLockedValue { state in
             var progress = ProgressSnapshot()
             progress.rows = state.report.settled
             progress.failed = state.report.failed
@@ -138,7 +138,7 @@ package final class ImportLedger: Sendable {
     ///
     /// - Parameter isWhole: The whole file was read and sent.
     package func finish(isWhole: Bool = true) -> ImportReport {
-        state.withLock { state in
+        state.withLockedValue { state in
             finishKeeping(&state, isWhole: isWhole)
             do { try state.rejects.close() } catch { state.failure = state.failure ?? error }
             state.report.seconds = seconds
@@ -195,7 +195,7 @@ package final class ImportLedger: Sendable {
     }
 
     private func guarded(_ body: (inout State) throws -> Void) {
-        let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
+        let waiter = state.withLockedValue { state -> CheckedContinuation<Void, Never>? in
             do {
                 try body(&state)
                 if state.keeper?.isDue == true { try writeState(&state) }

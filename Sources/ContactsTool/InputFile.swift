@@ -4,6 +4,7 @@
 
 import Dispatch
 import Foundation
+import NIOConcurrencyHelpers
 import Synchronization
 
 package final class InputFile: Sendable {
@@ -21,7 +22,7 @@ package final class InputFile: Sendable {
 
     private let descriptor: Int32
     private let interrupted = Atomic(false)
-    private let onInterrupt = Mutex<(@Sendable () -> Void)?>(nil)
+    private let onInterrupt = NIOLockedValueBox<(@Sendable () -> Void)?>(nil)
     private let stopped = Atomic(false)
     private let queue = DispatchQueue(label: "contacts.input")
 
@@ -49,12 +50,12 @@ package final class InputFile: Sendable {
     package func interrupt() {
         interrupted.store(true, ordering: .sequentiallyConsistent)
         stop()
-        onInterrupt.withLock { $0 }?()
+        onInterrupt.withLockedValue { $0 }?()
     }
 
     /// Has something called when the reading is interrupted; at once if it was.
     func whenInterrupted(_ body: @escaping @Sendable () -> Void) {
-        onInterrupt.withLock { $0 = body }
+        onInterrupt.withLockedValue { $0 = body }
         if wasInterrupted { body() }
     }
 

@@ -4,6 +4,7 @@
 
 package import ContactsClient
 import Histogram
+import NIOConcurrencyHelpers
 import Synchronization
 
 /// When the contacts of one stream were sent, until their results come.
@@ -59,7 +60,7 @@ package final class LoadRun: Sendable {
 
     private let options: LoadOptions
     private let contacts: LoadContacts
-    private let shared = Mutex(Shared())
+    private let shared = NIOLockedValueBox(Shared())
     private let stopped = Atomic(false)
 
     package init(_ options: LoadOptions) {
@@ -112,7 +113,7 @@ package final class LoadRun: Sendable {
             return failure
         }
         report.seconds = (clock.now - start).seconds
-        shared.withLock { shared in
+        shared.withLockedValue { shared in
             (report.sent, report.bytes) = (shared.sent, shared.bytes)
             report.maximumLag = shared.lag.seconds
         }
@@ -150,7 +151,7 @@ package final class LoadRun: Sendable {
         do {
             for try await results in stream.results {
                 let now = ContinuousClock.now
-                times.state.withLock { $0.received(results, at: now) }
+                times.state.withLockedValue { $0.received(results, at: now) }
                 if options.verifies { ids += results.lazy.map { $0.contactID ?? .none } }
             }
             _ = try await stream.summary()
@@ -165,7 +166,7 @@ package final class LoadRun: Sendable {
         _ start: ContinuousClock.Instant, _ times: StreamTimes
     ) async throws {
         var sent = Shared()
-        defer { shared.withLock { $0.add(sent) } }
+        defer { shared.withLockedValue { $0.add(sent) } }
         let interval = options.rate.map { Duration.seconds(Double(options.chunk) / $0) }
         for number in stride(from: index, to: options.messages, by: options.streams) {
             if wasStopped { return }
@@ -181,7 +182,7 @@ package final class LoadRun: Sendable {
                 lag = max(.zero, ContinuousClock.now - intended)
                 time = intended
             }
-            times.state.withLock { $0.sent(message.count, at: time) }
+            times.state.withLockedValue { $0.sent(message.count, at: time) }
             try await stream.send(message)
             sent.add(Shared(sent: message.count, bytes: message.byteCount, lag: lag))
         }
@@ -197,7 +198,7 @@ private struct StreamEnd: Sendable {
 
 /// The times of one stream, shared by its two tasks.
 private final class StreamTimes: Sendable {
-    let state = Mutex(SendTimes())
+    let state = NIOLockedValueBox(SendTimes())
 
-    var counts: LoadCounts { state.withLock { $0.counts } }
+    var counts: LoadCounts { state.withLockedValue { $0.counts } }
 }

@@ -4,7 +4,7 @@
 // and a connection of its own for each question.
 
 import ContactsClient
-import Synchronization
+import NIOConcurrencyHelpers
 
 final class SilenceWatch: Sendable {
     /// A silence that is worth a word; usual answers take a fraction of a second.
@@ -13,7 +13,7 @@ final class SilenceWatch: Sendable {
 
     private let ledger: ImportLedger
     private let configuration: ContactsClient.Configuration
-    private let reason = Mutex("the server is busy")
+    private let reason = NIOLockedValueBox("the server is busy")
 
     init(_ ledger: ImportLedger, _ configuration: ContactsClient.Configuration) {
         self.ledger = ledger
@@ -23,14 +23,15 @@ final class SilenceWatch: Sendable {
     /// The silence at present, if there is one.
     var outage: ProgressSnapshot.Outage? {
         guard let silence = ledger.silence, silence >= Self.patience else { return nil }
-        return .init(seconds: silence.seconds, reason: reason.withLock { $0 }, isServerAway: false)
+        return .init(
+            seconds: silence.seconds, reason: reason.withLockedValue { $0 }, isServerAway: false)
     }
 
     /// Asks until the task is cancelled.
     func run() async {
         while (try? await Task.sleep(for: Self.interval)) != nil {
             guard outage != nil, let status = await health() else { continue }
-            reason.withLock {
+            reason.withLockedValue {
                 $0 = status == .serving ? "the server is busy" : "its database takes no contacts"
             }
         }

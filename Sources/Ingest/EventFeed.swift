@@ -8,8 +8,8 @@
 // it looked can rely on that: what it did not see, it is told of.
 
 internal import Logging
+internal import NIOConcurrencyHelpers
 internal import Postgres
-internal import Synchronization
 
 final class EventFeed: Sendable {
     /// The channel that writers notify.
@@ -25,7 +25,7 @@ final class EventFeed: Sendable {
         var isStopped = false
     }
 
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
     private let wakeUp = WakeUp()
     private let conninfo: String
     private let logger: Logger
@@ -39,7 +39,7 @@ final class EventFeed: Sendable {
     ///
     /// - Returns: What `remove` takes.
     func add(_ workspace: Int32, _ wake: @escaping @Sendable () -> Void) -> UInt64 {
-        let token = state.withLock { state in
+        let token = state.withLockedValue { state in
             state.lastToken += 1
             state.watchers[workspace, default: [:]][state.lastToken] = wake
             return state.lastToken
@@ -50,14 +50,14 @@ final class EventFeed: Sendable {
 
     /// The watcher's closure may be at work still; it is not called again.
     func remove(_ workspace: Int32, _ token: UInt64) {
-        state.withLock { state in
+        state.withLockedValue { state in
             state.watchers[workspace]?[token] = nil
             if state.watchers[workspace]?.isEmpty == true { state.watchers[workspace] = nil }
         }
     }
 
     func stop() {
-        state.withLock { $0.isStopped = true }
+        state.withLockedValue { $0.isStopped = true }
         wakeUp.signal()
     }
 
@@ -65,8 +65,8 @@ final class EventFeed: Sendable {
     func run() {
         var connection: Connection?
         var pause = Duration.milliseconds(50)
-        while !state.withLock({ $0.isStopped }) {
-            if connection == nil, state.withLock({ $0.watchers.isEmpty }) {
+        while !state.withLockedValue({ $0.isStopped }) {
+            if connection == nil, state.withLockedValue({ $0.watchers.isEmpty }) {
                 wakeUp.wait(atMost: Self.interval)
                 continue
             }
@@ -102,7 +102,7 @@ final class EventFeed: Sendable {
 
     /// - Parameter workspaces: `nil` for all.
     private func wake(_ workspaces: Set<Int32>?) {
-        let wakes = state.withLock { state in
+        let wakes = state.withLockedValue { state in
             let woken = workspaces ?? Set(state.watchers.keys)
             return woken.flatMap { state.watchers[$0].map { Array($0.values) } ?? [] }
         }

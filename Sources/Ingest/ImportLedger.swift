@@ -5,7 +5,7 @@
 
 package import Contacts
 internal import Glibc
-internal import Synchronization
+internal import NIOConcurrencyHelpers
 
 package final class ImportLedger: Sendable {
     package let workspaceID: Int32
@@ -26,7 +26,7 @@ package final class ImportLedger: Sendable {
         var lanes: [Int: LaneProgress] = [:]
     }
 
-    private let state: Mutex<State>
+    private let state: NIOLockedValueBox<State>
 
     /// - Parameters:
     ///   - options: With the import's id filled in.
@@ -41,7 +41,7 @@ package final class ImportLedger: Sendable {
         self.call = call
         self.server = server
         self.decidedBefore = decidedBefore
-        state = Mutex(State(isRecorded: isRecorded))
+        state = NIOLockedValueBox(State(isRecorded: isRecorded))
     }
 
     /// Whether an earlier call has decided a contact.
@@ -50,23 +50,23 @@ package final class ImportLedger: Sendable {
     /// Whether earlier calls have decided anything.
     var goesOn: Bool { decidedBefore.base > 0 || !decidedBefore.bytes.isEmpty }
 
-    package var isRecorded: Bool { state.withLock { $0.isRecorded } }
+    package var isRecorded: Bool { state.withLockedValue { $0.isRecorded } }
 
     /// Why nothing more may be written of the call. Once one of its blocks has got no answer, a
     /// later one would overtake it, and would be written over progress that is not known.
-    var failure: IngestFailure? { state.withLock { $0.failure } }
+    var failure: IngestFailure? { state.withLockedValue { $0.failure } }
 
     func fail(_ reason: IngestFailure) {
-        state.withLock { $0.failure = $0.failure ?? reason }
+        state.withLockedValue { $0.failure = $0.failure ?? reason }
     }
 
     func progress(ofLane lane: Int) -> LaneProgress {
-        state.withLock { $0.lanes[lane] } ?? LaneProgress(decided: decidedBefore)
+        state.withLockedValue { $0.lanes[lane] } ?? LaneProgress(decided: decidedBefore)
     }
 
     /// Called after the COMMIT.
     func commit(_ progress: LaneProgress, ofLane lane: Int) {
-        state.withLock {
+        state.withLockedValue {
             $0.isRecorded = true
             $0.lanes[lane] = progress
         }
@@ -157,7 +157,7 @@ final class LiveImports: Sendable {
         let onTakenOver: @Sendable () -> Void
     }
 
-    private let entries = Mutex<[Key: Entry]>([:])
+    private let entries = NIOLockedValueBox<[Key: Entry]>([:])
 
     func add(_ ledger: ImportLedger, onTakenOver: @escaping @Sendable () -> Void) {
         var now = timespec()
@@ -166,7 +166,7 @@ final class LiveImports: Sendable {
         let begun = Timestamp(
             seconds: Int64(now.tv_sec), nanoseconds: Int32(now.tv_nsec / 1000 * 1000))
         let entry = Entry(ledger: ledger, begun: begun, onTakenOver: onTakenOver)
-        let replaced = entries.withLock { $0.updateValue(entry, forKey: Key(ledger)) }
+        let replaced = entries.withLockedValue { $0.updateValue(entry, forKey: Key(ledger)) }
         replaced?.ledger.fail(.takenOver)
         replaced?.onTakenOver()
     }
@@ -174,13 +174,13 @@ final class LiveImports: Sendable {
     /// Whether a call of this server is alive.
     func contains(_ call: Int64, of importID: String, in workspace: Workspace) -> Bool {
         let key = Key(workspaceID: workspace.id, importID: importID)
-        return entries.withLock { $0[key]?.ledger.call == call }
+        return entries.withLockedValue { $0[key]?.ledger.call == call }
     }
 
     /// An import of which nothing is committed yet, not even its row.
     func unrecorded(_ importID: String, in workspace: Workspace) -> Import? {
         let key = Key(workspaceID: workspace.id, importID: importID)
-        guard let entry = entries.withLock({ $0[key] }), !entry.ledger.isRecorded else {
+        guard let entry = entries.withLockedValue({ $0[key] }), !entry.ledger.isRecorded else {
             return nil
         }
         return Import(
@@ -189,7 +189,7 @@ final class LiveImports: Sendable {
     }
 
     func remove(_ ledger: ImportLedger) {
-        entries.withLock { entries in
+        entries.withLockedValue { entries in
             if entries[Key(ledger)]?.ledger === ledger { entries[Key(ledger)] = nil }
         }
     }

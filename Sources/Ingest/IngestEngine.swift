@@ -5,8 +5,8 @@
 
 package import Contacts
 package import Logging
+internal import NIOConcurrencyHelpers
 package import Postgres
-internal import Synchronization
 
 package final class IngestEngine: Sendable {
     /// How long a workspace's name is remembered; its id and settings hardly ever change.
@@ -31,7 +31,7 @@ package final class IngestEngine: Sendable {
     private let dryRuns = DryRun.Count()
     private let live = LiveImports()
     private let paths = PathCounters()
-    private let workspaces = Mutex<[String: (Workspace, ContinuousClock.Instant)]>([:])
+    private let workspaces = NIOLockedValueBox<[String: (Workspace, ContinuousClock.Instant)]>([:])
     /// The lock that this engine holds while it lives.
     private let server: Int64
 
@@ -116,7 +116,7 @@ package final class IngestEngine: Sendable {
         monitor = DatabaseMonitor(conninfo: "", lock: 0, prepare: nil, logger: logger)
         threads = []
         let always = ContinuousClock.now + .seconds(365 * 86_400)
-        workspaces.withLock { $0 = known.mapValues { ($0, always) } }
+        workspaces.withLockedValue { $0 = known.mapValues { ($0, always) } }
     }
 
     /// Whether the database takes contacts: looked at twice a second.
@@ -147,7 +147,7 @@ package final class IngestEngine: Sendable {
         reader.read(in: nil, isBrief: true, { try Workspace.find(name, $0) }) {
             [weak self] result in
             if case .success(let workspace?) = result {
-                self?.workspaces.withLock { $0[name] = (workspace, .now) }
+                self?.workspaces.withLockedValue { $0[name] = (workspace, .now) }
             }
             completion(result)
         }
@@ -155,7 +155,7 @@ package final class IngestEngine: Sendable {
 
     /// The workspace, if it was found a short while ago.
     package func rememberedWorkspace(named name: String) -> Workspace? {
-        workspaces.withLock { workspaces in
+        workspaces.withLockedValue { workspaces in
             guard let (workspace, time) = workspaces[name] else { return nil }
             if ContinuousClock.now - time < Self.workspaceLifetime { return workspace }
             workspaces[name] = nil
@@ -164,7 +164,7 @@ package final class IngestEngine: Sendable {
     }
 
     /// Forgets what is remembered of workspaces: one has changed.
-    package func forgetWorkspaces() { workspaces.withLock { $0.removeAll() } }
+    package func forgetWorkspaces() { workspaces.withLockedValue { $0.removeAll() } }
 
     // MARK: Imports
 

@@ -1,7 +1,7 @@
 // Which ways transactions took to the table, counted. In: one at a time, from lanes. Out: numbers.
 // Any thread.
 
-internal import Synchronization
+internal import NIOConcurrencyHelpers
 
 /// A way that a transaction can take.
 package enum WritePath: Int, CaseIterable, Sendable {
@@ -18,9 +18,9 @@ package enum WritePath: Int, CaseIterable, Sendable {
 }
 
 final class PathCounters: Sendable {
-    private let counts = Mutex([Int](repeating: 0, count: WritePath.allCases.count))
+    private let counts = NIOLockedValueBox([Int](repeating: 0, count: WritePath.allCases.count))
 
-    func count(_ path: WritePath) { counts.withLock { $0[path.rawValue] += 1 } }
+    func count(_ path: WritePath) { counts.withLockedValue { $0[path.rawValue] += 1 } }
 
-    subscript(path: WritePath) -> Int { counts.withLock { $0[path.rawValue] } }
+    subscript(path: WritePath) -> Int { counts.withLockedValue { $0[path.rawValue] } }
 }

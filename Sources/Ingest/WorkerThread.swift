@@ -2,13 +2,12 @@
 
 internal import Glibc
 internal import NIOConcurrencyHelpers
-internal import Synchronization
 
 /// libpq blocks, so its connections live on threads of their own, never on an event loop or on
 /// Swift's cooperative pool.
 package final class WorkerThread: Sendable {
     /// Guards the join: a thread is joined once.
-    private let handle: Mutex<pthread_t?>
+    private let handle: NIOLockedValueBox<pthread_t?>
     private let isOver: ConditionLock<Bool>
 
     /// Starts a thread.
@@ -30,18 +29,18 @@ package final class WorkerThread: Sendable {
                 return nil
             }, start.toOpaque())
         precondition(result == 0, "no thread: \(String(cString: strerror(result)))")
-        handle = Mutex(thread)
+        handle = NIOLockedValueBox(thread)
     }
 
     deinit {
-        if let thread = handle.withLock({ $0 }) { pthread_detach(thread) }
+        if let thread = handle.withLockedValue({ $0 }) { pthread_detach(thread) }
     }
 
     /// Waits until the closure has returned, or the time is over.
     ///
     /// - Returns: Whether it has returned.
     package func join(until deadline: ContinuousClock.Instant) -> Bool {
-        let thread = handle.withLock { handle in
+        let thread = handle.withLockedValue { handle in
             defer { handle = nil }
             return handle
         }

@@ -4,7 +4,7 @@
 // with that. Any thread may signal or wait.
 
 import Glibc
-import Synchronization
+import NIOConcurrencyHelpers
 
 package final class ChildProcess: Sendable {
     private struct State {
@@ -14,7 +14,7 @@ package final class ChildProcess: Sendable {
         var exitStatus: CInt?
     }
 
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
     private let arguments: [String]
     private let environment: [String]
     /// Its other end is closed first when the child has been started, then when it has ended.
@@ -42,7 +42,7 @@ package final class ChildProcess: Sendable {
         }
         pthread_detach(thread)
         _ = startedPipe.waitForClose(Deadline(after: .seconds(60)))
-        let startError = state.withLock { $0.startError }
+        let startError = state.withLockedValue { $0.startError }
         guard startError == 0 else {
             throw PostgresError(
                 .cluster, "cannot start \(arguments.first ?? ""): \(Self.text(startError))")
@@ -51,13 +51,13 @@ package final class ChildProcess: Sendable {
 
     /// Nothing once the child has ended: its id may be another's.
     package func signal(_ number: CInt) {
-        state.withLock { state in
+        state.withLockedValue { state in
             if state.exitStatus == nil, state.processID > 0 { kill(state.processID, number) }
         }
     }
 
-    package var isRunning: Bool { state.withLock { $0.exitStatus == nil } }
-    package var processID: Int32 { state.withLock { $0.processID } }
+    package var isRunning: Bool { state.withLockedValue { $0.exitStatus == nil } }
+    package var processID: Int32 { state.withLockedValue { $0.processID } }
 
     /// The exit code, 128 + the number of a deadly signal, or nil if it still runs.
     package func waitForExit(within limit: Duration) -> Int? {
@@ -66,7 +66,7 @@ package final class ChildProcess: Sendable {
 
     func waitForExit(_ deadline: Deadline) -> Int? {
         guard endedPipe.waitForClose(deadline) else { return nil }
-        guard let status = state.withLock({ $0.exitStatus }) else { return nil }
+        guard let status = state.withLockedValue({ $0.exitStatus }) else { return nil }
         let signal = status & 0x7f
         return Int(signal == 0 ? (status >> 8) & 0xff : 128 + signal)
     }
@@ -76,7 +76,7 @@ package final class ChildProcess: Sendable {
         var processID: pid_t = 0
         let code = spawn(output, &processID)
         Glibc.close(output)
-        state.withLock {
+        state.withLockedValue {
             $0.processID = processID
             $0.startError = code
         }
@@ -88,12 +88,12 @@ package final class ChildProcess: Sendable {
             while waitid(P_PID, id_t(processID), &information, WEXITED | WNOWAIT) != 0,
                 errno == EINTR
             {}
-            state.withLock { state in
+            state.withLockedValue { state in
                 waitpid(processID, &status, 0)
                 state.exitStatus = status
             }
         } else {
-            state.withLock { $0.exitStatus = 127 << 8 }
+            state.withLockedValue { $0.exitStatus = 127 << 8 }
         }
         endedPipe.closeWriteEnd()
     }
@@ -158,7 +158,7 @@ private func keepChild(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRawP
 /// A one-shot signal that can be waited for with a deadline: the closing of a pipe.
 private final class Pipe: Sendable {
     private let readEnd: CInt
-    private let writeEnd: Mutex<CInt>
+    private let writeEnd: NIOLockedValueBox<CInt>
 
     init() throws(PostgresError) {
         var ends: [CInt] = [-1, -1]
@@ -167,7 +167,7 @@ private final class Pipe: Sendable {
         }
         for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         readEnd = ends[0]
-        writeEnd = Mutex(ends[1])
+        writeEnd = NIOLockedValueBox(ends[1])
     }
 
     deinit {
@@ -176,7 +176,7 @@ private final class Pipe: Sendable {
     }
 
     func closeWriteEnd() {
-        writeEnd.withLock { end in
+        writeEnd.withLockedValue { end in
             if end >= 0 { Glibc.close(end) }
             end = -1
         }

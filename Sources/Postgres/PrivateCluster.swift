@@ -6,7 +6,7 @@
 // https://www.postgresql.org/docs/15/server-shutdown.html
 
 import Glibc
-import Synchronization
+import NIOConcurrencyHelpers
 
 package final class PrivateCluster: Sendable {
     private let settings: ClusterSettings
@@ -14,7 +14,7 @@ package final class PrivateCluster: Sendable {
     private let socketDirectory: String
     private let server: ChildProcess
     /// -1 once stopped.
-    private let lock: Mutex<CInt>
+    private let lock: NIOLockedValueBox<CInt>
 
     /// Starts the cluster and waits until it takes connections and its database exists.
     package static func start(_ settings: ClusterSettings) throws(PostgresError) -> PrivateCluster {
@@ -78,7 +78,7 @@ package final class PrivateCluster: Sendable {
                     walCompression: compression),
                 deathSignal: "INT"),
             environment: programs.environment, log: files.log)
-        self.lock = Mutex(lock)
+        self.lock = NIOLockedValueBox(lock)
     }
 
     deinit {
@@ -108,7 +108,7 @@ package final class PrivateCluster: Sendable {
     /// Fast shutdown: clients are cut off, a checkpoint is written. A server that takes too long is
     /// stopped hard and recovers at the next start. Does nothing the second time.
     package func stop() {
-        lock.withLock { lock in
+        lock.withLockedValue { lock in
             guard lock >= 0 else { return }
             let steps = [(SIGINT, settings.stopTimeoutSeconds), (SIGQUIT, 10), (SIGKILL, 10)]
             for (signal, seconds) in steps where server.isRunning {

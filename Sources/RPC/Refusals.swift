@@ -2,7 +2,7 @@
 // On which thread: any; shared by all event loops.
 
 package import HTTP2
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// What is refused though its connection goes on, or before there is one.
 package enum Refusal: String, CaseIterable, Sendable {
@@ -40,18 +40,18 @@ package enum Refusal: String, CaseIterable, Sendable {
 /// A count for each kind of refusal and of connections that were ended.
 package final class Refusals: Sendable {
     // Refusals are rare, or cost the peer more than they cost here: a lock does.
-    private let counts = Mutex<[String: Int]>([:])
+    private let counts = NIOLockedValueBox<[String: Int]>([:])
 
     package init() {}
 
     package func add(_ refusal: Refusal) { add(refusal.rawValue) }
     package func add(_ fault: ConnectionFault) { add(fault.rawValue) }
 
-    private func add(_ kind: String) { counts.withLock { $0[kind, default: 0] += 1 } }
+    private func add(_ kind: String) { counts.withLockedValue { $0[kind, default: 0] += 1 } }
 
     /// Every kind, in the order of their declaration, those that never came too.
     package var all: [(kind: String, count: Int)] {
         let kinds = Refusal.allCases.map(\.rawValue) + ConnectionFault.allCases.map(\.rawValue)
-        return counts.withLock { counts in kinds.map { ($0, counts[$0] ?? 0) } }
+        return counts.withLockedValue { counts in kinds.map { ($0, counts[$0] ?? 0) } }
     }
 }

@@ -2,6 +2,7 @@
 // On which thread: any; shared by all event loops.
 
 internal import Logging
+internal import NIOConcurrencyHelpers
 internal import NIOCore
 internal import Synchronization
 
@@ -23,7 +24,7 @@ struct FailureDigest {
 final class FailureLog: Sendable {
     private let logger: Logger
     private let total = Atomic<Int>(0)
-    private let digest = Mutex(FailureDigest())
+    private let digest = NIOLockedValueBox(FailureDigest())
 
     init(_ logger: Logger) {
         self.logger = logger
@@ -34,7 +35,7 @@ final class FailureLog: Sendable {
 
     func add(_ failure: TLSFailure, from address: SocketAddress?) {
         total.wrappingAdd(1, ordering: .relaxed)
-        guard let count = digest.withLock({ $0.add(at: .now()) }) else { return }
+        guard let count = digest.withLockedValue({ $0.add(at: .now()) }) else { return }
         logger.info(
             "a TLS handshake failed",
             metadata: [

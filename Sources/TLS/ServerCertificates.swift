@@ -3,10 +3,10 @@
 // On which thread: any; reading waits for the disk, so not on an event loop.
 
 package import Logging
+internal import NIOConcurrencyHelpers
 package import NIOCore
 internal import Foundation
 internal import NIOSSL
-internal import Synchronization
 
 /// The files of a server that speaks TLS, all in PEM format.
 package struct ServerCertificateFiles: Sendable, Equatable {
@@ -32,8 +32,8 @@ package final class ServerCertificates: Sendable {
     private let files: ServerCertificateFiles
     private let logger: Logger
     private let failures: FailureLog
-    private let context: Mutex<NIOSSLContext>
-    private let changes: Mutex<FileChanges>
+    private let context: NIOLockedValueBox<NIOSSLContext>
+    private let changes: NIOLockedValueBox<FileChanges>
 
     /// - Throws: `TLSFileError` when they are of no use.
     package init(_ files: ServerCertificateFiles, logger: Logger) throws {
@@ -41,8 +41,8 @@ package final class ServerCertificates: Sendable {
         self.logger = logger
         failures = FailureLog(logger)
         // Before they are read: what changes meanwhile is read again.
-        changes = Mutex(FileChanges(files.stamps))
-        context = Mutex(try Self.read(files, logger))
+        changes = NIOLockedValueBox(FileChanges(files.stamps))
+        context = NIOLockedValueBox(try Self.read(files, logger))
     }
 
     /// Handshakes that failed since the start.
@@ -52,13 +52,13 @@ package final class ServerCertificates: Sendable {
     /// `TLSLimits.lookInterval`.
     package func look() {
         let stamps = files.stamps
-        if changes.withLock({ $0.look(stamps) }) { read() }
+        if changes.withLockedValue({ $0.look(stamps) }) { read() }
     }
 
     /// Reads the files now.
     package func readAgain() {
         let stamps = files.stamps
-        changes.withLock { $0.willRead(stamps) }
+        changes.withLockedValue { $0.willRead(stamps) }
         read()
     }
 
@@ -66,7 +66,7 @@ package final class ServerCertificates: Sendable {
     private func read() {
         do {
             let new = try Self.read(files, logger)
-            context.withLock { $0 = new }
+            context.withLockedValue { $0 = new }
         } catch {
             logger.warning(
                 "the certificates are of no use; those that were read before stay",
@@ -85,7 +85,7 @@ package final class ServerCertificates: Sendable {
         var settings = NIOSSLHandler.Configuration()
         settings.maximumPreservedOutboundBufferCapacity = TLSLimits.keptOutputByteCount
         let tls = NIOSSLServerHandler(
-            context: context.withLock { $0 }, configuration: settings)
+            context: context.withLockedValue { $0 }, configuration: settings)
         let gate = TLSGate(.server, above: tls, limit: limit, whenReady: whenReady) {
             [failures] in failures.add($0, from: channel.remoteAddress)
         }

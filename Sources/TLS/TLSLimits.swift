@@ -1,7 +1,7 @@
 // In: nothing. Out: what TLS may cost, each bound with its reason.
 // On which thread: plain values, any thread.
 
-package import NIOCore
+internal import NIOCore
 
 package enum TLSLimits {
     /// How often certificate files are looked at. A change is acted on when two looks in a row see

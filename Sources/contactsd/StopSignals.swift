@@ -1,7 +1,7 @@
 // SIGTERM and SIGINT as something to wait for, on the main thread.
 
 import Foundation
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// Catches the signals that stop a server. The first begins the stop; a second ends the process at
 /// once, for an operator who will not wait.
@@ -23,11 +23,11 @@ final class StopSignals {
     func wait() -> String { arrival.wait() }
 
     private final class Arrival: Sendable {
-        private let first = Mutex<String?>(nil)
+        private let first = NIOLockedValueBox<String?>(nil)
         private let arrived = DispatchSemaphore(value: 0)
 
         func receive(_ name: String) {
-            let isFirst = first.withLock { first in
+            let isFirst = first.withLockedValue { first in
                 defer { first = first ?? name }
                 return first == nil
             }
@@ -37,7 +37,7 @@ final class StopSignals {
 
         func wait() -> String {
             arrived.wait()
-            return first.withLock { $0 } ?? ""
+            return first.withLockedValue { $0 } ?? ""
         }
     }
 }

@@ -10,8 +10,8 @@
 
 import Foundation
 import Ingest
+import NIOConcurrencyHelpers
 import Postgres
-import Synchronization
 
 final class BenchCluster: Sendable {
     static let run = "bench_run"
@@ -21,7 +21,7 @@ final class BenchCluster: Sendable {
     private let cluster: PrivateCluster
     /// Also for files beside the cluster's own.
     let directory: String
-    private let isStopped = Mutex(false)
+    private let isStopped = NIOLockedValueBox(false)
 
     /// - Parameter directory: `nil`: the first of some places that PostgreSQL's user can enter.
     init(directory: String?) throws {
@@ -44,7 +44,7 @@ final class BenchCluster: Sendable {
 
     /// Ends the server and removes all its files. Others wait until that is done.
     func stop() {
-        isStopped.withLock { isStopped in
+        isStopped.withLockedValue { isStopped in
             guard !isStopped else { return }
             cluster.stop()
             BenchFiles.remove(directory)

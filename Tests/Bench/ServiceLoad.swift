@@ -5,7 +5,7 @@
 
 import ContactsClient
 import Histogram
-import Synchronization
+import NIOConcurrencyHelpers
 
 struct LoadOutcome: Sendable {
     var seconds = 0.0
@@ -162,12 +162,12 @@ final class SendTimes: Sendable {
         var latency = Histogram<UInt64>(numberOfSignificantValueDigits: .three)
     }
 
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
-    var latency: Histogram<UInt64> { state.withLock { $0.latency } }
+    var latency: Histogram<UInt64> { state.withLockedValue { $0.latency } }
 
     func sent(_ count: Int, at time: ContinuousClock.Instant) {
-        state.withLock { state in
+        state.withLockedValue { state in
             if state.head > 1024, state.head * 2 > state.waiting.count {
                 state.waiting.removeSubrange(..<state.head)
                 state.head = 0
@@ -178,7 +178,7 @@ final class SendTimes: Sendable {
 
     /// Results come in the order of sending, so they belong to the oldest messages.
     func received(_ count: Int, at time: ContinuousClock.Instant) {
-        state.withLock { state in
+        state.withLockedValue { state in
             var left = count
             while left > 0, state.head < state.waiting.count {
                 let taken = min(left, state.waiting[state.head].remaining)

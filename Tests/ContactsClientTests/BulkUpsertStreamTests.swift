@@ -4,6 +4,7 @@
 // server of its own.
 
 import ContactsClient
+import NIOConcurrencyHelpers
 import NIOCore
 import RPC
 import Synchronization
@@ -126,7 +127,7 @@ import Testing
             }
             upsert.finish()
             for try await _ in upsert.results {}
-            #expect(server.log.requestCounts.withLock { $0[Self.path] } == 1 + 8 * 200)
+            #expect(server.log.requestCounts.withLockedValue { $0[Self.path] } == 1 + 8 * 200)
             await #expect(throws: ClientError.self) { try await upsert.send([Contact()]) }
         }
     }

@@ -3,6 +3,7 @@
 // Bound to the loop of each call; the log is for any thread.
 
 import HTTP2
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import RPC
@@ -20,11 +21,11 @@ enum FakeAnswer: Sendable {
 
 /// What a test can see of the server.
 final class FakeLog: Sendable {
-    let requests = Mutex<[String: [UInt8]]>([:])
+    let requests = NIOLockedValueBox<[String: [UInt8]]>([:])
     /// Messages that came.
-    let requestCounts = Mutex<[String: Int]>([:])
+    let requestCounts = NIOLockedValueBox<[String: Int]>([:])
     let sentMessageCount = Atomic<Int>(0)
-    let ends = Mutex<[CallEnd]>([])
+    let ends = NIOLockedValueBox<[CallEnd]>([])
 }
 
 struct FakeServer {
@@ -73,8 +74,8 @@ private final class FakeHandler: CallHandler {
     func messagesAvailable(_ call: ServerCall) {
         while let message = call.nextMessage() {
             let bytes = Array(message.bytes.readableBytesView)
-            log.requests.withLock { $0[call.head.path] = bytes }
-            log.requestCounts.withLock { $0[call.head.path, default: 0] += 1 }
+            log.requests.withLockedValue { $0[call.head.path] = bytes }
+            log.requestCounts.withLockedValue { $0[call.head.path, default: 0] += 1 }
             call.returnCredit(message.creditByteCount)
         }
         if call.isRequestComplete { send(call) }
@@ -101,7 +102,9 @@ private final class FakeHandler: CallHandler {
 
     func writable(_ call: ServerCall) { send(call) }
 
-    func ended(_ call: ServerCall, by cause: CallEnd) { log.ends.withLock { $0.append(cause) } }
+    func ended(_ call: ServerCall, by cause: CallEnd) {
+        log.ends.withLockedValue { $0.append(cause) }
+    }
 
     func draining(_ call: ServerCall) {}
 }

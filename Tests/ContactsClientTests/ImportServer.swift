@@ -3,10 +3,10 @@
 // Bound to the loop of each call; the import is for any thread.
 
 import HTTP2
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import RPC
-import Synchronization
 
 /// How a call ends that shall not end well.
 enum Break: Sendable {
@@ -32,7 +32,7 @@ final class KeptImport: Sendable {
         var claims: Int?
     }
 
-    let fields = Mutex(Fields())
+    let fields = NIOLockedValueBox(Fields())
 }
 
 struct ImportServer {
@@ -76,7 +76,7 @@ private final class ImportHandler: CallHandler {
     init(_ kept: KeptImport, _ channel: any Channel) {
         self.kept = kept
         self.channel = channel
-        ending = kept.fields.withLock { fields in
+        ending = kept.fields.withLockedValue { fields in
             defer { fields.calls += 1 }
             return fields.calls < fields.breaks.count ? fields.breaks[fields.calls] : nil
         }
@@ -94,7 +94,7 @@ private final class ImportHandler: CallHandler {
 
     private func receive(_ request: ImportRequest, _ call: ServerCall) {
         if let id = request.importID {
-            let through = kept.fields.withLock { fields in
+            let through = kept.fields.withLockedValue { fields in
                 fields.ids.insert(id)
                 return fields.claims ?? fields.contacts.count
             }
@@ -102,7 +102,7 @@ private final class ImportHandler: CallHandler {
         }
         if !request.emails.isEmpty, next == 0 {
             next = request.firstSequence
-            kept.fields.withLock { $0.firstNumbers.append(next) }
+            kept.fields.withLockedValue { $0.firstNumbers.append(next) }
         }
         var answers: [(Int, Int)] = []
         for email in request.emails {
@@ -118,7 +118,7 @@ private final class ImportHandler: CallHandler {
 
     /// The status of the contact.
     private func keep(_ email: String) -> Int {
-        kept.fields.withLock { fields in
+        kept.fields.withLockedValue { fields in
             guard next == fields.contacts.count + 1 else {
                 return next > 0 && next <= fields.contacts.count
                     && fields.contacts[next - 1] == email ? 5 : 99

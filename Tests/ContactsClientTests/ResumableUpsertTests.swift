@@ -5,6 +5,7 @@
 
 import ContactsClient
 import HTTP2
+import NIOConcurrencyHelpers
 import NIOCore
 import RPC
 import Synchronization
@@ -45,14 +46,14 @@ import Testing
         retry: RetryPolicy = quick
     ) async throws -> KeptImport {
         let kept = KeptImport()
-        kept.fields.withLock { $0.breaks = breaks }
+        kept.fields.withLockedValue { $0.breaks = breaks }
         let server = try await ImportServer.start(kept)
         let upsert = ContactsClient.resumableUpsert(.init(port: server.port), retry: retry)
         let results = try await transfer(upsert, 1...count, by: chunk)
         #expect(results.map(\.sequence) == (1...count).map(UInt64.init))
         #expect(results.allSatisfy { $0.status == .created || $0.status == .replayed })
-        #expect(kept.fields.withLock { $0.contacts } == (1...count).map(email))
-        #expect(kept.fields.withLock { $0.ids } == [upsert.importID])
+        #expect(kept.fields.withLockedValue { $0.contacts } == (1...count).map(email))
+        #expect(kept.fields.withLockedValue { $0.ids } == [upsert.importID])
         let summary = try await upsert.summary()
         #expect(summary.total == UInt64(count) && summary.committedThrough == UInt64(count))
         #expect(summary.created + summary.replayed == UInt64(count) && summary.failed == 0)
@@ -64,7 +65,7 @@ import Testing
     @Test(arguments: 0...13) func goesOnWhereverItBreaks(at place: Int) async throws {
         for ending in [Break.connection, .goAway, .status(Self.gone)] {
             let kept = try await Self.run([(place, ending)], count: 13, chunk: 4)
-            #expect(kept.fields.withLock { $0.calls } == 2)
+            #expect(kept.fields.withLockedValue { $0.calls } == 2)
         }
     }
 
@@ -72,7 +73,7 @@ import Testing
     @Test func goesOnHoweverOftenItBreaks() async throws {
         let breaks = (0..<60).map { (results: 1 + $0 % 7, then: Break.status(Self.gone)) }
         let kept = try await Self.run(breaks, count: 300, chunk: 9)
-        let numbers = kept.fields.withLock { $0.firstNumbers }
+        let numbers = kept.fields.withLockedValue { $0.firstNumbers }
         #expect(numbers.first == 1 && numbers.count == 61)
         let expected = breaks.reduce(into: [1]) { $0.append($0[$0.count - 1] + $1.results) }
         #expect(numbers == expected)
@@ -111,7 +112,7 @@ import Testing
 
     @Test func patienceEnds() async throws {
         let kept = KeptImport()
-        kept.fields.withLock {
+        kept.fields.withLockedValue {
             $0.breaks = Array(repeating: (0, .status(Self.gone)), count: 10_000)
         }
         let server = try await ImportServer.start(kept)
@@ -124,38 +125,38 @@ import Testing
         }
         #expect(error?.codeName == "UNAVAILABLE" && error?.message == "gone")
         #expect(ContinuousClock.now - start >= .seconds(1))
-        #expect(kept.fields.withLock { $0.calls } > 1)
+        #expect(kept.fields.withLockedValue { $0.calls } > 1)
         await #expect(throws: ClientError.self) { try await upsert.summary() }
         try await server.channel.close()
     }
 
     @Test func withoutPatienceThereIsOneCall() async throws {
         let kept = KeptImport()
-        kept.fields.withLock { $0.breaks = [(3, .status(Self.gone))] }
+        kept.fields.withLockedValue { $0.breaks = [(3, .status(Self.gone))] }
         let server = try await ImportServer.start(kept)
         let upsert = ContactsClient.resumableUpsert(.init(port: server.port), retry: .never)
         await #expect(throws: ClientError.self) { try await Self.transfer(upsert, 1...9, by: 9) }
-        #expect(kept.fields.withLock { $0.calls } == 1)
+        #expect(kept.fields.withLockedValue { $0.calls } == 1)
         try await server.channel.close()
     }
 
     @Test func aDryRunIsNotGoneOnWith() async throws {
         let kept = KeptImport()
-        kept.fields.withLock { $0.breaks = [(3, .connection)] }
+        kept.fields.withLockedValue { $0.breaks = [(3, .connection)] }
         let server = try await ImportServer.start(kept)
         var options = UpsertOptions()
         options.validateOnly = true
         let upsert = ContactsClient.resumableUpsert(
             .init(port: server.port), options, retry: Self.quick)
         await #expect(throws: ClientError.self) { try await Self.transfer(upsert, 1...9, by: 9) }
-        #expect(kept.fields.withLock { $0.calls } == 1)
+        #expect(kept.fields.withLockedValue { $0.calls } == 1)
         #expect(upsert.importID.isEmpty)
         try await server.channel.close()
     }
 
     @Test func goesOnFromAGivenContact() async throws {
         let kept = KeptImport()
-        kept.fields.withLock { fields in
+        kept.fields.withLockedValue { fields in
             fields.contacts = (1...8).map(Self.email)
             fields.breaks = [(1, .connection)]
         }
@@ -167,14 +168,14 @@ import Testing
         let results = try await Self.transfer(upsert, 6...12, by: 2)
         #expect(results.map(\.sequence) == Array(6...12))
         #expect(results.map(\.status).prefix(3) == [.replayed, .replayed, .replayed])
-        #expect(kept.fields.withLock { $0.contacts } == (1...12).map(Self.email))
-        #expect(kept.fields.withLock { $0.firstNumbers } == [6, 7])
+        #expect(kept.fields.withLockedValue { $0.contacts } == (1...12).map(Self.email))
+        #expect(kept.fields.withLockedValue { $0.firstNumbers } == [6, 7])
         try await server.channel.close()
     }
 
     @Test func aServerThatForgotIsNotSentHoles() async throws {
         let kept = KeptImport()
-        kept.fields.withLock { fields in
+        kept.fields.withLockedValue { fields in
             fields.contacts = (1...8).map(Self.email)
             fields.claims = 3
         }
@@ -209,7 +210,7 @@ import Testing
             var policy = Self.quick
             policy.maximumDelay = .zero
             let kept = try await Self.run([(3, .status(status))], count: 9, chunk: 2, retry: policy)
-            #expect(kept.fields.withLock { $0.calls } == 2)
+            #expect(kept.fields.withLockedValue { $0.calls } == 2)
             #expect(ContinuousClock.now - start >= .milliseconds(250))
         }
         let error = await #expect(throws: ClientError.self) {
@@ -221,7 +222,9 @@ import Testing
 
     @Test func givingUpEndsTheWaiting() async throws {
         let kept = KeptImport()
-        kept.fields.withLock { $0.breaks = Array(repeating: (2, .status(Self.gone)), count: 1) }
+        kept.fields.withLockedValue {
+            $0.breaks = Array(repeating: (2, .status(Self.gone)), count: 1)
+        }
         let server = try await ImportServer.start(kept)
         let upsert = ContactsClient.resumableUpsert(.init(port: server.port), retry: Self.slow)
         let transfer = Task { try await Self.transfer(upsert, 1...9, by: 3) }
@@ -235,7 +238,7 @@ import Testing
     /// What has no result is held, but not without bounds.
     @Test func sendingWaitsForResults() async throws {
         let kept = KeptImport()
-        kept.fields.withLock {
+        kept.fields.withLockedValue {
             $0.breaks = Array(repeating: (0, .status(Self.gone)), count: 100_000)
         }
         let server = try await ImportServer.start(kept)

@@ -1,6 +1,7 @@
 // The calls beside the upsert, over sockets, against a server that answers what the test says.
 
 import ContactsClient
+import NIOConcurrencyHelpers
 import NIOCore
 import RPC
 import Synchronization
@@ -50,7 +51,8 @@ import Testing
                 emails += records.compactMap(\.contact.email)
             }
             #expect(emails == (0..<1000).map { "u\($0)@example.com" })
-            #expect(server.log.requests.withLock { $0[Self.exportPath] } == [0x08, 0xAC, 0x02])
+            #expect(
+                server.log.requests.withLockedValue { $0[Self.exportPath] } == [0x08, 0xAC, 0x02])
         }
     }
 
@@ -106,7 +108,7 @@ import Testing
                 if batches == 3 { break }
             }
             try await Self.waitForEnd(server)
-            guard case .reset = server.log.ends.withLock({ $0.first }) else {
+            guard case .reset = server.log.ends.withLockedValue({ $0.first }) else {
                 Issue.record("the server did not hear of it")
                 return
             }
@@ -124,7 +126,7 @@ import Testing
             let watcher = Task {
                 for try await _ in client.watchEvents() {}
             }
-            while server.log.requests.withLock({ $0.isEmpty }) {
+            while server.log.requests.withLockedValue({ $0.isEmpty }) {
                 try await Task.sleep(for: .milliseconds(5))
             }
             watcher.cancel()
@@ -135,7 +137,7 @@ import Testing
 
     private static func waitForEnd(_ server: FakeServer) async throws {
         let end = ContinuousClock.now + .seconds(20)
-        while server.log.ends.withLock({ $0.isEmpty }) {
+        while server.log.ends.withLockedValue({ $0.isEmpty }) {
             try #require(ContinuousClock.now < end, "the call did not end")
             try await Task.sleep(for: .milliseconds(5))
         }
@@ -170,7 +172,9 @@ import Testing
             #expect(lists == [created, created])
             try await client.deleteList(5)
             #expect(
-                server.log.requests.withLock { $0[Self.service + "DeleteList"] } == [0x08, 0x05])
+                server.log.requests.withLockedValue { $0[Self.service + "DeleteList"] } == [
+                    0x08, 0x05,
+                ])
             let found = try await client.import("mine")
             #expect(found.importID == "mine")
             #expect(found.state == .finished)

@@ -1,6 +1,7 @@
 // When a connection has to go: the machine, and a server that tells its clients.
 
 import HTTP2
+import NIOConcurrencyHelpers
 import NIOCore
 import Synchronization
 import Testing
@@ -86,7 +87,7 @@ struct AgingConnectionTests {
         try bothGoAwaysCame(peer)
         // First no stream in particular, then the last one that was seen.
         #expect(goAways(peer) == [.max, stream])
-        #expect(server.log.ends.withLock { $0 }.isEmpty)
+        #expect(server.log.ends.withLockedValue { $0 }.isEmpty)
         try peer.sendData(RawPeer.envelope([1, 2, 3]), on: stream, end: true)
         #expect(try peer.status(of: stream).code == "0")
         #expect(peer.body(of: stream) == RawPeer.envelope([1, 2, 3]))

@@ -2,15 +2,15 @@
 // A service for the tests of both sides; bound to the loop of each call.
 
 import HTTP2
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 import RPC
-import Synchronization
 
 /// What a test can see of the handlers' ends.
 final class EchoLog: Sendable {
-    let ends = Mutex<[CallEnd]>([])
-    let mostUnsentByteCount = Mutex(0)
+    let ends = NIOLockedValueBox<[CallEnd]>([])
+    let mostUnsentByteCount = NIOLockedValueBox(0)
 }
 
 /// `/test.Echo/Each` answers each message with itself; `Count` answers the number of messages and
@@ -67,7 +67,7 @@ final class EchoHandler: CallHandler {
             }
             call.returnCredit(message.creditByteCount)
         }
-        log.mostUnsentByteCount.withLock { $0 = max($0, call.unsentByteCount) }
+        log.mostUnsentByteCount.withLockedValue { $0 = max($0, call.unsentByteCount) }
         guard call.isRequestComplete else { return }
         if method == "Count" {
             call.send(maxByteCount: 40) { $0.writeString("\(messageCount) \(byteCount)") }
@@ -80,12 +80,14 @@ final class EchoHandler: CallHandler {
         while !call.isFinished, call.unsentByteCount < Self.unsentLimit {
             call.send(maxByteCount: 65536) { $0.writeRepeatingByte(7, count: 65536) }
         }
-        log.mostUnsentByteCount.withLock { $0 = max($0, call.unsentByteCount) }
+        log.mostUnsentByteCount.withLockedValue { $0 = max($0, call.unsentByteCount) }
     }
 
     func writable(_ call: ServerCall) { messagesAvailable(call) }
 
-    func ended(_ call: ServerCall, by cause: CallEnd) { log.ends.withLock { $0.append(cause) } }
+    func ended(_ call: ServerCall, by cause: CallEnd) {
+        log.ends.withLockedValue { $0.append(cause) }
+    }
 
     func draining(_ call: ServerCall) {
         call.finish(RPCStatus(.unavailable, "the server is going away"))
@@ -99,7 +101,7 @@ struct EchoServer {
     let options: ServerOptions
     let children: Children
 
-    final class Children: Sendable { let channels = Mutex<[any Channel]>([]) }
+    final class Children: Sendable { let channels = NIOLockedValueBox<[any Channel]>([]) }
 
     static let group = MultiThreadedEventLoopGroup.singleton
 
@@ -116,7 +118,7 @@ struct EchoServer {
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelInitializer { [options] child in
                 child.eventLoop.makeCompletedFuture {
-                    children.channels.withLock { $0.append(child) }
+                    children.channels.withLockedValue { $0.append(child) }
                     try ServerConnection.serve(
                         child, router: EchoRouter(log: log), options: options)
                 }
@@ -126,7 +128,7 @@ struct EchoServer {
     }
 
     func drain() {
-        for child in children.channels.withLock({ $0 }) {
+        for child in children.channels.withLockedValue({ $0 }) {
             child.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
         }
     }

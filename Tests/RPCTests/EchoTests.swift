@@ -1,6 +1,7 @@
 // Our client against our server, over sockets of the loopback.
 
 import HTTP2
+import NIOConcurrencyHelpers
 import NIOCore
 import RPC
 import Synchronization
@@ -138,7 +139,7 @@ struct EchoTests {
             call.halfClose()
         }.status
         #expect(status.code == .deadlineExceeded)
-        #expect(server.log.ends.withLock { $0 } == [.deadline])
+        #expect(server.log.ends.withLockedValue { $0 } == [.deadline])
         try await eventually { server.options.counters.openCallCount == 0 }
         try await client.close()
         try await server.stop()
@@ -153,7 +154,7 @@ struct EchoTests {
             call.send(maxByteCount: 1) { $0.writeInteger(UInt8(1)) }
         }
         #expect(outcome.status.code == .cancelled)
-        try await eventually { server.log.ends.withLock { $0 } == [.reset(.cancel)] }
+        try await eventually { server.log.ends.withLockedValue { $0 } == [.reset(.cancel)] }
         #expect(try await client.unary("Each", [5]).messages == [[5]])
         try await client.close()
         try await server.stop()
@@ -169,7 +170,7 @@ struct EchoTests {
             call.send(maxByteCount: 1) { $0.writeInteger(UInt8(1)) }
         }
         #expect(outcome.status.code == .unavailable)
-        try await eventually { server.log.ends.withLock { $0 } == [.connectionLost] }
+        try await eventually { server.log.ends.withLockedValue { $0 } == [.connectionLost] }
         try await eventually { server.options.counters.openConnectionCount == 0 }
         #expect(server.options.counters.openCallCount == 0)
         #expect(server.options.budget.heldByteCount == 0)

@@ -1,6 +1,7 @@
 // A server against peers that send what no gRPC library would.
 
 import HTTP2
+import NIOConcurrencyHelpers
 import NIOCore
 import RPC
 import Synchronization
@@ -173,7 +174,7 @@ struct RawPeerTests {
         try peer.sendData(RawPeer.envelope([UInt8](repeating: 1, count: 9000)), on: stream)
         try await eventually { server.options.budget.heldByteCount == 9005 }
         try peer.sendFrame(RawPeer.FrameType.reset, stream: stream, [0, 0, 0, 8])
-        try await eventually { server.log.ends.withLock { $0 } == [.reset(.cancel)] }
+        try await eventually { server.log.ends.withLockedValue { $0 } == [.reset(.cancel)] }
         try await eventually { server.options.budget.heldByteCount == 0 }
         #expect(server.options.counters.openCallCount == 0)
         try await server.stop()
@@ -209,12 +210,12 @@ struct RawPeerTests {
         let peer = try RawPeer(port: server.port, limits: limits)
         let stream = try peer.open(RawPeer.headers("/test.Echo/Flood"))
         try peer.sendData(RawPeer.envelope([1]), on: stream)
-        try await eventually { server.log.mostUnsentByteCount.withLock { $0 } > 0 }
+        try await eventually { server.log.mostUnsentByteCount.withLockedValue { $0 } > 0 }
         try await Task.sleep(for: .milliseconds(200))
-        let most = server.log.mostUnsentByteCount.withLock { $0 }
+        let most = server.log.mostUnsentByteCount.withLockedValue { $0 }
         #expect(most < EchoHandler.unsentLimit + 70_000)
         try peer.sendFrame(RawPeer.FrameType.reset, stream: stream, [0, 0, 0, 8])
-        try await eventually { server.log.ends.withLock { $0 } == [.reset(.cancel)] }
+        try await eventually { server.log.ends.withLockedValue { $0 } == [.reset(.cancel)] }
         try await server.stop()
     }
 
@@ -245,7 +246,7 @@ struct RawPeerTests {
         // The server may hang up before all is sent.
         for _ in 0..<10 { try? peer.send(burst) }
         try await eventually { server.options.counters.openConnectionCount == 0 }
-        #expect(server.log.ends.withLock { $0 } == [.connectionLost])
+        #expect(server.log.ends.withLockedValue { $0 } == [.connectionLost])
         try await server.stop()
     }
 
