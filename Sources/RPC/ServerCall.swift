@@ -10,6 +10,9 @@ package import NIOCore
 /// Back-pressure is the handler's: it pulls messages when it can take them and returns their credit
 /// when they are done; what it does not pull or credit, the client may not send more of.
 package final class ServerCall {
+    /// What a client has for the rest of a call that was aborted.
+    private static let abortGrace = TimeAmount.seconds(1)
+
     package let head: RequestHead
     package let eventLoop: any EventLoop
     /// The client's socket address, as text.
@@ -215,8 +218,15 @@ package final class ServerCall {
         connection?.options.callRefused(refusal, peerAddress)
     }
 
-    /// Ends the call from outside of its handler, which is told.
-    package func abort(_ status: RPCStatus) { end(with: status, by: .aborted) }
+    /// Ends the call from outside of its handler, which is told. The status waits behind what was sent
+    /// before; a client that does not take that loses the stream.
+    package func abort(_ status: RPCStatus) {
+        end(with: status, by: .aborted)
+        eventLoop.assumeIsolated().scheduleTask(in: Self.abortGrace) { [weak self] in
+            guard let self, connection != nil else { return }
+            session.reset(stream, .cancel)
+        }
+    }
 
     private func submitHeaders(_ metadata: Headers = Headers()) {
         var headers = Headers([

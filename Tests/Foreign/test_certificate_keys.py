@@ -2,13 +2,14 @@
 
 import pathlib
 import shutil
+import time
 
 import grpc
 import pytest
 
 import harness
 from certificates import Authority
-from harness import CREATED, failing, upsert, wait_until
+from harness import CREATED, LiveCall, failing, request, upsert, wait_until
 from keys import bearer, key_command, make_key
 from stubs import pb
 from test_tls import SecureServer
@@ -60,9 +61,15 @@ def test_a_name_stands_for_one_key_until_that_is_revoked(mutual):
     done = key_command(mutual, *again)
     assert done.returncode != 0 and "revoke that first" in done.stderr
     assert NAME in key_command(mutual, "list").stdout
+    stream = LiveCall(mutual.stub)
+    stream.send(request([pb.Contact(email="d@b.example")]))
+    stream.read_results(1)
     done = key_command(
         mutual, "revoke", "--workspace", mutual.workspace_name, "--name", "by certificate")
     assert done.returncode == 0, done.stderr
+    begun = time.monotonic()
+    assert stream.finish().code == grpc.StatusCode.UNAUTHENTICATED
+    assert time.monotonic() - begun < 5
     with failing(grpc.StatusCode.UNAUTHENTICATED):
         upsert(mutual.stub, [pb.Contact(email="a@b.example")])
     assert key_command(mutual, *again).returncode == 0

@@ -15,6 +15,7 @@ from fault_tools import SERVING, health
 from keys import CALLS, bearer, key_command, make_key, revoke
 from stubs import pb
 from test_import import CONTACTS
+from wire import Connection, envelope
 
 CANARY = "canary-7f3a@secret.example"
 
@@ -184,6 +185,45 @@ def test_a_revoked_key_ends_open_streams(guarded):
     hold.set()
     list(calls["stays"])
     assert calls["stays"].code() == grpc.StatusCode.OK
+
+
+def test_a_key_that_expires_ends_open_streams(guarded):
+    workspace = guarded.create_workspace()
+    begun = time.monotonic()
+    key = make_key(guarded, "brief", workspace, "--expires-in", "4s")
+    hold = threading.Event()
+
+    def messages():
+        yield request([pb.Contact(email="a@b.example")])
+        hold.wait(30)
+
+    upsert = guarded.stub.BulkUpsert(messages(), metadata=bearer(key), timeout=60)
+    watch = guarded.stub.WatchEvents(pb.WatchEventsRequest(), metadata=bearer(key), timeout=60)
+    for ended in (upsert, watch):
+        with failing(grpc.StatusCode.UNAUTHENTICATED):
+            for _ in ended:
+                pass
+    assert 3.9 < time.monotonic() - begun < 4 + 5 + 1
+    hold.set()
+    assert refused(guarded, bearer(key)).code() == grpc.StatusCode.UNAUTHENTICATED
+    assert len(guarded.rows(workspace)) == 1
+
+
+def test_a_revoked_key_ends_an_export_that_waits_for_its_reader(guarded):
+    """The status would wait behind the contacts that were sent: the stream is reset."""
+    workspace = guarded.create_workspace()
+    key = make_key(guarded, "exports", workspace)
+    for start in range(0, 20_000, 5000):
+        upsert_with(guarded, bearer(key), *(
+            pb.Contact(email=f"{n}@export.example", name="x" * 100)
+            for n in range(start, start + 5000)))
+    with Connection(guarded, window=65_535, reads=False) as wire:
+        stream = wire.open("/contacts.v1.ContactService/ExportContacts", bearer(key))
+        wire.send(stream, envelope(pb.ExportContactsRequest()), end=True)
+        wire.wait(stream, lambda answer: len(answer.body) > 60_000)
+        revoke(guarded, key)
+        answer = wire.wait(stream, seconds=5)
+    assert answer.reset == 8 and len(answer.body) < 100_000
 
 
 def test_the_commands_list_and_refuse(guarded):
