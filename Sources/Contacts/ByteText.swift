@@ -7,6 +7,8 @@ extension [UInt8] {
     /// Appends what `body` writes; it gets room for as many bytes and tells how many it wrote.
     @inline(__always)
     mutating func write(upTo byteCount: Int, _ body: (UnsafeMutablePointer<UInt8>) -> Int) {
+        // The one array without elements is everybody's, and would be written to.
+        guard byteCount > 0 else { return }
         append(addingCapacity: byteCount) { output in
             output.withUnsafeMutableBufferPointer { buffer, count in
                 precondition(buffer.count >= byteCount, "there is room for what is written")

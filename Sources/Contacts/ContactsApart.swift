@@ -23,8 +23,6 @@ final class ContactsApart {
     static let restByteLimit = 1024 * 1024
     /// Fields beside the contacts; there are two, and those that are not known.
     static let restFieldLimit = 1_000
-    /// As many as a message may have.
-    static let contactLimit = 10_000
 
     /// The message without its contacts, and with whatever is no whole field.
     let rest: [UInt8]
@@ -48,9 +46,9 @@ final class ContactsApart {
                 rest.append(contentsOf: message[field.whole])
                 restCount += 1
             }
-            return places.count <= Self.contactLimit && restCount <= Self.restFieldLimit
+            return places.count <= RequestDecoder.contactLimit && restCount <= Self.restFieldLimit
         }
-        guard places.count <= Self.contactLimit, restCount <= Self.restFieldLimit else {
+        guard places.count <= RequestDecoder.contactLimit, restCount <= Self.restFieldLimit else {
             throw DecodeError.tooComplex
         }
         rest.append(contentsOf: message[end...])

@@ -12,6 +12,8 @@ package enum DecodeError: Error, Equatable {
     case malformed
     /// It unpacks to more memory than a message may have.
     case tooComplex
+    /// It has more contacts than any message may have.
+    case tooManyContacts(Int)
     /// A value in the options is not one of those allowed.
     case invalid(field: String, description: String)
 }
@@ -21,6 +23,13 @@ package final class RequestDecoder {
     /// while it comes, 16 MiB. Messages of up to 3 MiB with contacts of usual size need less; where
     /// the contacts need more they are unpacked one at a time.
     package static let unpackedByteLimit = 8 * 1024 * 1024
+
+    /// The most contacts that a message may have anywhere.
+    package static let contactLimit = 10_000
+    /// Of messages up to this all fields may be unpacked: there are not so many.
+    private static let largeByteCount = 64 * 1024
+    /// Contacts beyond this are not counted any more.
+    private static let countedContacts = 100_000
 
     private let arena = Arena(budget: RequestDecoder.unpackedByteLimit)
 
@@ -34,6 +43,7 @@ package final class RequestDecoder {
     package func decodeBulkUpsert(
         _ bytes: UnsafeRawBufferPointer
     ) throws(DecodeError) -> DecodedUpsert {
+        try refuseTooMany(3, in: bytes)
         let unpack = contacts__v1__bulk_upsert_request__unpack
         if let message = try unpackWhole(bytes, unpack) {
             let contacts = DecodedContacts(
@@ -54,6 +64,7 @@ package final class RequestDecoder {
     package func decodeUpsertContacts(
         _ bytes: UnsafeRawBufferPointer
     ) throws(DecodeError) -> DecodedUpsert {
+        try refuseTooMany(2, in: bytes)
         let unpack = contacts__v1__upsert_contacts_request__unpack
         if let message = try unpackWhole(bytes, unpack) {
             let contacts = DecodedContacts(
@@ -91,6 +102,26 @@ package final class RequestDecoder {
     ) throws(DecodeError) -> UnsafeMutablePointer<Message> {
         guard let message = try unpackWhole(bytes, function) else { throw DecodeError.tooComplex }
         return message
+    }
+
+    /// Looks at a large message before it is unpacked: 4 MiB may have two million fields, and to
+    /// count some is much faster than to unpack them.
+    ///
+    /// - Parameter number: The contacts' field.
+    private func refuseTooMany(
+        _ number: UInt64, in bytes: UnsafeRawBufferPointer
+    ) throws(DecodeError) {
+        guard bytes.count > Self.largeByteCount else { return }
+        var contactCount = 0
+        var restCount = 0
+        WireFields.walk(bytes) { field in
+            if field.tag >> 3 == number { contactCount += 1 } else { restCount += 1 }
+            return contactCount < Self.countedContacts && restCount <= ContactsApart.restFieldLimit
+        }
+        if restCount > ContactsApart.restFieldLimit { throw DecodeError.tooComplex }
+        if contactCount > Self.contactLimit {
+            throw DecodeError.tooManyContacts(contactCount)
+        }
     }
 
     /// `nil` if it unpacks to more than the budget.

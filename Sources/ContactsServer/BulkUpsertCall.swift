@@ -188,7 +188,7 @@ final class BulkUpsertCall: CallHandler {
             _ = try ContactRules(options)
             firstCount = min(request.contacts.count, context.policy.contactsPerMessage)
         } catch {
-            return end(call, call.status(of: error, message: "BulkUpsertRequest"))
+            return end(call, call.status(of: error, in: message, named: "BulkUpsertRequest"))
         }
         if let refusal = OptionRules.refusal(options) { return end(call, refusal) }
         state = .resolving(message)
@@ -248,7 +248,7 @@ final class BulkUpsertCall: CallHandler {
             }
             if let refusal = number(request, session) { return stop(refusal) }
         } catch {
-            return stop(call.status(of: error, message: "BulkUpsertRequest"))
+            return stop(call.status(of: error, in: message, named: "BulkUpsertRequest"))
         }
         guard contacts.count <= context.policy.contactsPerMessage else {
             return stop(

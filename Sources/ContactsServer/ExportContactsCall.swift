@@ -35,7 +35,7 @@ final class ExportContactsCall: CallHandler {
                 try context.decoder.decodeExportContacts(bytes)
             }
         } catch {
-            return end(call, call.status(of: error, message: "ExportContactsRequest"))
+            return end(call, call.status(of: error, in: message, named: "ExportContactsRequest"))
         }
         call.returnCredit(message.creditByteCount)
         call.findWorkspace(of: caller, engine) { found in

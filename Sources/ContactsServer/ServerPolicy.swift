@@ -33,7 +33,7 @@ package struct ServerPolicy: Sendable {
     /// gRPC's usual limit; a message of this size holds more contacts than one may have.
     package var messageBytes = 4 * 1024 * 1024
     /// A message is taken whole, so it bounds how far a call may pass the next limit.
-    package var contactsPerMessage = 10_000
+    package var contactsPerMessage = RequestDecoder.contactLimit
     /// Contacts of a call without a result: three transactions for each of two lanes, one at work
     /// and two waiting.
     package var unansweredContacts = 60_000

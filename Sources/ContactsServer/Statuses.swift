@@ -3,6 +3,7 @@
 
 internal import Contacts
 internal import Ingest
+internal import NIOCore
 internal import RPC
 
 extension RPCStatus {
@@ -17,6 +18,8 @@ extension RPCStatus {
                 the message unpacks to many times its size; send fewer contacts or custom fields \
                 in each message
                 """)
+        case .tooManyContacts(let count):
+            self = .tooManyContacts(count, limit: RequestDecoder.contactLimit, in: "message")
         case .invalid(let field, let description):
             self = .invalid(.argumentInvalid, field: field, description)
         }
@@ -254,12 +257,15 @@ extension RPCStatus {
 
 extension ServerCall {
     /// What to tell of a message that could not be decoded, which is counted.
-    func status(of error: DecodeError, message name: String) -> RPCStatus {
+    func status(
+        of error: DecodeError, in message: ReceivedMessage, named name: String
+    ) -> RPCStatus {
         switch error {
         case .malformed: refused(.malformedMessage)
-        case .tooComplex: refused(.complexMessage)
+        case .tooComplex, .tooManyContacts: refused(.complexMessage)
         case .invalid: break
         }
+        refusedMessage(byteCount: message.bytes.readableBytes)
         return RPCStatus(error, message: name)
     }
 }

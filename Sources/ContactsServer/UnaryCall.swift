@@ -60,7 +60,7 @@ final class UnaryCall<Request>: CallHandler {
                 try method.decode(context.decoder, bytes)
             }
         } catch {
-            end(call.status(of: error, message: method.messageName))
+            end(call.status(of: error, in: message, named: method.messageName))
             return letGo()
         }
         call.expectAnswer(method.answerByteCount(request))

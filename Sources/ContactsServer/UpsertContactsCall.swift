@@ -92,7 +92,7 @@ final class UpsertContactsCall: CallHandler {
             options = try request.options() ?? UpsertOptions()
             _ = try ContactRules(options)
         } catch {
-            return call.status(of: error, message: "UpsertContactsRequest")
+            return call.status(of: error, in: message, named: "UpsertContactsRequest")
         }
         guard contactCount <= context.policy.contactsPerMessage else {
             return .tooManyContacts(

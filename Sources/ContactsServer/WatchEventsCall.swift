@@ -37,7 +37,7 @@ final class WatchEventsCall: CallHandler {
                 try context.decoder.decodeWatchEvents(bytes)
             }
         } catch {
-            return end(call, call.status(of: error, message: "WatchEventsRequest"))
+            return end(call, call.status(of: error, in: message, named: "WatchEventsRequest"))
         }
         call.returnCredit(message.creditByteCount)
         // No event has the greatest number, so what is clamped lies beyond the last one too.

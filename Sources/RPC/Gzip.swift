@@ -30,29 +30,30 @@ enum Gzip {
     /// A bomb grows a thousandfold, so the limit is kept step by step: what is over it is found out
     /// when it is reached. One message may be several members (RFC 1952 section 2.2), and nothing
     /// may follow them.
+    ///
+    /// - Parameter output: Empty; when it fails, as far as it came.
     static func inflate(
-        _ input: ByteBuffer, limit: Int
-    ) throws(EnvelopeError) -> ByteBuffer {
+        _ input: ByteBuffer, limit: Int, into output: inout ByteBuffer
+    ) throws(EnvelopeError) {
         var stream = z_stream()
         // zlib keeps the address of its stream, which therefore must not move.
-        return try withUnsafeMutablePointer(to: &stream) { stream throws(EnvelopeError) in
+        try withUnsafeMutablePointer(to: &stream) { stream throws(EnvelopeError) in
             guard
                 inflateInit2_(
                     stream, windowBits, ZLIB_VERSION, CInt(MemoryLayout<z_stream>.size)) == Z_OK
             else { throw .corrupt }
             defer { inflateEnd(stream) }
-            return try input.withUnsafeReadableBytes { bytes throws(EnvelopeError) in
+            try input.withUnsafeReadableBytes { bytes throws(EnvelopeError) in
                 stream.pointee.next_in = start(of: bytes)
                 stream.pointee.avail_in = UInt32(bytes.count)
-                return try inflate(stream, limit)
+                try inflate(stream, limit, into: &output)
             }
         }
     }
 
     private static func inflate(
-        _ stream: UnsafeMutablePointer<z_stream>, _ limit: Int
-    ) throws(EnvelopeError) -> ByteBuffer {
-        var output = ByteBuffer()
+        _ stream: UnsafeMutablePointer<z_stream>, _ limit: Int, into output: inout ByteBuffer
+    ) throws(EnvelopeError) {
         // Text such as contacts becomes a quarter.
         var step = Int(stream.pointee.avail_in) * 4
         var memberCount = 1
@@ -68,7 +69,7 @@ enum Gzip {
                 inflateReset(stream)
             case Z_STREAM_END:
                 if output.readableBytes > limit { throw .inflatesTooLong(limit: limit) }
-                return output
+                return
             default: throw .corrupt
             }
             if output.readableBytes > limit { throw .inflatesTooLong(limit: limit) }

@@ -24,6 +24,10 @@ struct Inbox {
     private var maxMessageByteCount: Int
     /// Messages may be compressed with gzip.
     let inflates: Bool
+    /// What the last message has become, if it came compressed, and how much of that is beyond
+    /// `ReceiveBudget.usualRatio`; also of one that was refused.
+    private(set) var lastInflatedByteCount = 0
+    private(set) var lastSurplusByteCount = 0
     /// Credit of messages that were pulled and are not done: their bytes in memory.
     private(set) var uncreditedByteCount = 0
     /// By how much these are longer than they came, which is what flow control counts: less than
@@ -64,6 +68,8 @@ struct Inbox {
     mutating func append(_ chunk: consuming ByteBuffer) { reader.append(chunk) }
 
     mutating func next() throws(EnvelopeError) -> ReceivedMessage? {
+        lastInflatedByteCount = 0
+        lastSurplusByteCount = 0
         guard let bytes = try reader.next() else { return nil }
         if inflates, reader.wasCompressed { return try inflated(bytes) }
         let credit = bytes.readableBytes + Envelope.prefixByteCount
@@ -72,7 +78,13 @@ struct Inbox {
     }
 
     private mutating func inflated(_ bytes: ByteBuffer) throws(EnvelopeError) -> ReceivedMessage {
-        let message = try Gzip.inflate(bytes, limit: maxMessageByteCount)
+        var message = ByteBuffer()
+        defer {
+            lastInflatedByteCount = message.readableBytes
+            lastSurplusByteCount =
+                message.readableBytes - bytes.readableBytes * ReceiveBudget.usualRatio
+        }
+        try Gzip.inflate(bytes, limit: maxMessageByteCount, into: &message)
         let credit = message.readableBytes + Envelope.prefixByteCount
         uncreditedByteCount += credit
         surplusByteCount += message.readableBytes - bytes.readableBytes

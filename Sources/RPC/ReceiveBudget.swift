@@ -2,6 +2,7 @@
 // them is at work. Out: how much more a connection may be sent.
 // On which thread: any; shared by all event loops.
 
+import NIOCore
 import Synchronization
 
 /// What all connections of a server may hold together.
@@ -18,9 +19,19 @@ package final class ReceiveBudget: Sendable {
     private let inflated = Atomic<Int>(0)
     private let workLimit: Atomic<Int>
     private let holders = Atomic<Int>(0)
+    /// When what was decompressed beyond the usual will have had its time, on NIO's clock.
+    private let surplusEnd = Atomic<UInt64>(0)
 
     /// The least share of a connection: a few messages, so that it goes on.
     static let leastShareByteCount = 64 * 1024
+
+    /// Text such as contacts becomes a quarter or a tenth when it is compressed. What becomes more
+    /// than this is let in at a rate at which it takes a tenth of the processors, as it costs up to
+    /// 7 ms a MiB; a kilobyte on the wire may be a megabyte here.
+    static let usualRatio = 16
+    private static let surplusBytesPerSecond = 8 * 1024 * 1024 * System.coreCount
+    /// So much time's worth may come at once: two of the largest messages for each processor.
+    private static let surplusBurst = UInt64(TimeAmount.seconds(1).nanoseconds)
 
     /// - Parameter limitByteCount: Of what is held, and at first of what is at work.
     package init(limitByteCount: Int) {
@@ -67,11 +78,25 @@ package final class ReceiveBudget: Sendable {
         if byteCount != 0 { inflated.wrappingAdd(byteCount, ordering: .relaxed) }
     }
 
+    /// A message was decompressed to so many bytes more than `usualRatio` makes of it.
+    func chargeSurplus(_ byteCount: Int, at now: NIODeadline) {
+        guard byteCount > 0 else { return }
+        let cost = UInt64(byteCount) * 1_000_000_000 / UInt64(Self.surplusBytesPerSecond)
+        var end = surplusEnd.load(ordering: .relaxed)
+        while true {
+            let (isExchanged, seen) = surplusEnd.weakCompareExchange(
+                expected: end, desired: max(end, now.uptimeNanoseconds) + cost, ordering: .relaxed)
+            if isExchanged { return }
+            end = seen
+        }
+    }
+
     /// Whether one more message may be decompressed. Flow control bounds what is sent, of which a
     /// thousandfold may become; so what waits stays as it came while the server has enough to do.
-    var mayInflate: Bool {
+    func mayInflate(at now: NIODeadline) -> Bool {
         inflated.load(ordering: .relaxed) < limitByteCount
             && workByteCount < workLimitByteCount
+            && surplusEnd.load(ordering: .relaxed) <= now.uptimeNanoseconds + Self.surplusBurst
     }
 
     /// How much more a connection may be sent that holds so many bytes itself.

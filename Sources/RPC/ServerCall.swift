@@ -42,8 +42,8 @@ package final class ServerCall {
     private var chargedByteCount = 0
     private var dischargedByteCount = 0
     private var inflatedByteCount = 0
-    /// The handler is called again for what may not be decompressed yet.
-    private var isWaitingToInflate = false
+    /// In the connection's list of calls with what may not be decompressed yet.
+    var isWaitingToInflate = false
     /// `grpc-encoding: gzip` was sent.
     private var mayCompress = false
 
@@ -98,12 +98,19 @@ package final class ServerCall {
         guard !state.isFinished, !inflates || mayInflate() else { return nil }
         do throws(EnvelopeError) {
             if let message = try inbox.next() {
-                if inflates { recharge() }
+                if inflates {
+                    recharge()
+                    chargeSurplus()
+                }
                 unfinishedTickCount = 0
                 return message
             }
             if state.isHalfClosed { try inbox.finish() }
         } catch {
+            if inflates {
+                chargeSurplus()
+                refusedMessage(byteCount: inbox.lastInflatedByteCount)
+            }
             connection?.options.counters.refusals.add(.envelope)
             end(with: error.status, by: .protocolError(error.status))
         }
@@ -216,6 +223,14 @@ package final class ServerCall {
     package func refused(_ refusal: Refusal) {
         connection?.options.counters.refusals.add(refusal)
         connection?.options.callRefused(refusal, peerAddress)
+    }
+
+    /// A message of so many bytes, as it was decompressed, was of no use. The longer it took to find
+    /// out, the longer nothing is read of the connection.
+    package func refusedMessage(byteCount: Int) { connection?.refusedMessage(byteCount: byteCount) }
+
+    private func chargeSurplus() {
+        budget.chargeSurplus(inbox.lastSurplusByteCount, at: eventLoop.now)
     }
 
     /// Ends the call from outside of its handler, which is told. The status waits behind what was sent
@@ -343,14 +358,8 @@ package final class ServerCall {
 
     /// When the server has enough to do, the handler is called again a little later.
     private func mayInflate() -> Bool {
-        if budget.mayInflate || !inbox.mayHoldMessages { return true }
-        guard !isWaitingToInflate else { return false }
-        isWaitingToInflate = true
-        eventLoop.assumeIsolated().scheduleTask(in: ServerConnection.recheckDelay) { [weak self] in
-            self?.isWaitingToInflate = false
-            self?.deliver()
-        }
-        return false
+        if !inbox.mayHoldMessages { return true }
+        return connection?.mayInflate(for: self) ?? true
     }
 
     private func passCreditOn() {

@@ -67,7 +67,7 @@ package final class ServerConnection: SessionDelegate {
     private var isDraining = false
     private var age: ConnectionAge
     private var ageLook: Scheduled<Void>?
-    private var channel: (any Channel)?
+    private(set) var channel: (any Channel)?
     private var streamRate: StreamRate
     private var unfinishedByteCount = 0
     let unanswered: SharedLimit.Part
@@ -76,6 +76,13 @@ package final class ServerConnection: SessionDelegate {
     /// Calls that may not answer yet, in the order in which they came.
     var waitingCalls: CircularBuffer<ServerCall> = []
     var isWakeScheduled = false
+    /// Calls with messages that may not be decompressed yet, in the order in which they came.
+    var callsToInflate: CircularBuffer<ServerCall> = []
+    /// Nothing is read until then, for messages that were of no use.
+    var pausedUntil = NIODeadline.uptimeNanoseconds(0)
+    var isPaused = false
+    /// The end of the pause, or the next call's turn.
+    var isTurnScheduled = false
 
     /// How soon a connection looks again whether the shared budget has room.
     static let recheckDelay: TimeAmount = .milliseconds(10)
@@ -190,6 +197,7 @@ package final class ServerConnection: SessionDelegate {
         options.counters.connectionsChanged(by: -1)
         session = nil
         waitingCalls = []
+        callsToInflate = []
         countUnsent()
         ageLook?.cancel()
         channel = nil

@@ -75,7 +75,10 @@ struct LimitOptions: ParsableArguments {
             // One contact must fit; a connection may begin four of the largest.
             ("--max-message-bytes", maxMessageBytes, 128 * kibibyte...4096 * kibibyte),
             // What the decoder takes apart when a message is large.
-            ("--max-contacts-per-message", maxContactsPerMessage, 1...10_000),
+            (
+                "--max-contacts-per-message", maxContactsPerMessage,
+                1...Self.usual.contactsPerMessage
+            ),
             ("--max-unanswered-contacts", maxUnansweredContacts, 1...most),
             ("--max-unanswered-contacts-of-all", maxUnansweredContactsOfAll, 1...most),
             ("--max-held-bytes", maxHeldBytes, 1024 * kibibyte...most),

@@ -126,7 +126,7 @@ import Testing
     }
 
     @Test func theirNumberHasALimit() throws {
-        let limit = ContactsApart.contactLimit
+        let limit = RequestDecoder.contactLimit
         let contacts = Array(repeating: field(3, []), count: limit)
         #expect(try apart(Array(contacts.joined())).count == limit)
         #expect(throws: DecodeError.tooComplex) {
@@ -136,6 +136,34 @@ import Testing
         #expect(try apart(Array(others.joined())).rest == Array(others.joined()))
         #expect(throws: DecodeError.tooComplex) {
             try apart(Array(others.joined()) + [15 << 3, 1])
+        }
+    }
+
+    /// Large messages are looked through before anything is unpacked.
+    @Test func whatALargeMessageHasTooManyOfIsCounted() throws {
+        let limit = RequestDecoder.contactLimit
+        let contact = field(3, text(1, "a@x.io"))
+        func decode(_ count: Int, _ rest: [UInt8] = []) throws(DecodeError) -> Int {
+            let bytes = Array(repeating: contact, count: count).flatMap { $0 } + rest
+            let decoder = RequestDecoder()
+            var outcome = Result<Int, DecodeError>.success(0)
+            bytes.withUnsafeBytes { wire in
+                outcome = Result { () throws(DecodeError) in
+                    try decoder.decodeBulkUpsert(wire).contacts.count
+                }
+            }
+            return try outcome.get()
+        }
+        #expect(try decode(limit) == limit)
+        for (count, told) in [(limit + 1, limit + 1), (100_000, 100_000), (100_001, 100_000)] {
+            #expect(throws: DecodeError.tooManyContacts(told)) { try decode(count) }
+        }
+        func others(_ count: Int) -> [UInt8] {
+            Array(repeating: [15 << 3, 1] as [UInt8], count: count).flatMap { $0 }
+        }
+        #expect(try decode(limit, others(ContactsApart.restFieldLimit)) == limit)
+        #expect(throws: DecodeError.tooComplex) {
+            try decode(limit, others(ContactsApart.restFieldLimit + 1))
         }
     }
 

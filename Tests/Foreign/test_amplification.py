@@ -3,15 +3,16 @@
 import gzip
 import pathlib
 import statistics
+import time
 
 import pytest
 
 import harness
 from harness import wait_until
 from stubs import pb
-from wire import Connection, envelope, field
+from wire import SERVICE, Connection, envelope, field
 
-INVALID_ARGUMENT = 3
+INVALID_ARGUMENT, RESOURCE_EXHAUSTED = 3, 8
 SIZE = 4 * 1024 * 1024 - 64
 
 # Two bytes on the wire each, tens of bytes as a structure. `contacts` is the field's number.
@@ -76,11 +77,41 @@ def processor_seconds(server):
 def test_an_amplifying_message_is_refused_fast(own, kind, method, contacts):
     message = envelope(AMPLIFYING[kind](contacts))
     times = []
-    with Connection(own) as wire:
-        for _ in range(3):
+    for _ in range(3):
+        with Connection(own) as wire:
             begin = processor_seconds(own)
             answer = wire.call(method, message)
             times.append(processor_seconds(own) - begin)
             assert answer.status == INVALID_ARGUMENT, answer
     print(f"{method}, {kind}: {statistics.median(times) * 1000:.0f} ms")
     assert statistics.median(times) < BOUND
+
+
+@pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gzip"])
+def test_who_sends_large_messages_of_no_use_is_read_less(own, compressed):
+    """A second for each MiB that was refused; other connections are served meanwhile."""
+    with Connection(own) as wire, Connection(own) as other:
+        message = AMPLIFYING["unknown fields"](2)
+        assert call(wire, "UpsertContacts", message, compressed).status == INVALID_ARGUMENT
+        begin = time.monotonic()
+        assert call(other, "GetContacts", b"", False).status == 0
+        assert time.monotonic() - begin < 3
+        assert call(wire, "GetContacts", b"", False).status == 0
+        assert time.monotonic() - begin > 3
+
+
+def test_bombs_wait_for_their_turns(own):
+    """Many on one connection: each is refused in its time, and others go on."""
+    bomb = envelope(gzip.compress(b"\0" * (8 << 20)), 1)
+    with Connection(own) as wire:
+        streams = [wire.open(SERVICE + "UpsertContacts", [("grpc-encoding", "gzip")])
+                   for _ in range(5)]
+        for stream in streams:
+            wire.send(stream, bomb, end=True)
+        with Connection(own) as other:
+            begin = time.monotonic()
+            answers = [call(other, "GetContacts", b"", False).status for _ in range(100)]
+            assert answers == [0] * 100 and time.monotonic() - begin < 10
+        for stream in streams[:2]:
+            assert wire.wait(stream).status == RESOURCE_EXHAUSTED
+        assert not wire.answers[streams[4]].over

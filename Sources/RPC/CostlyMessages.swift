@@ -1,0 +1,70 @@
+// Messages that cost more than they seem to: those that decompress to very much, and large ones that
+// turn out to be of no use.
+//
+// In: what became of them. Out: when the next may be decompressed, and pauses in which nothing is read
+// of a connection, so that others have the event loop meanwhile.
+// On which thread: the connection's event loop.
+
+import NIOCore
+
+extension ServerConnection {
+    /// Smaller ones cost too little to be noticed.
+    private static let noticedByteCount = 64 * 1024
+    /// A refused message's bytes become a pause: one of 4 MiB costs up to 40 ms and makes one of 4 s,
+    /// so that even fifty such connections on a loop leave most of it to others.
+    private static let refusedBytesPerSecond = 1024 * 1024
+    private static let longestPause = TimeAmount.seconds(5)
+
+    func refusedMessage(byteCount: Int) {
+        guard byteCount >= Self.noticedByteCount else { return }
+        let now = eventLoop.now
+        let pause = Int64(byteCount) * 1_000_000_000 / Int64(Self.refusedBytesPerSecond)
+        pausedUntil = min(max(pausedUntil, now) + .nanoseconds(pause), now + Self.longestPause)
+        scheduleTurn(in: .zero)
+        settleReading()
+    }
+
+    /// Whether the call may decompress its next message; else its handler is called once it may.
+    func mayInflate(for call: ServerCall) -> Bool {
+        let now = eventLoop.now
+        if options.budget.mayInflate(at: now), pausedUntil <= now { return true }
+        if !call.isWaitingToInflate {
+            call.isWaitingToInflate = true
+            callsToInflate.append(call)
+        }
+        scheduleTurn(in: Self.recheckDelay)
+        settleReading()
+        return false
+    }
+
+    /// Not before the pause is over.
+    private func scheduleTurn(in delay: TimeAmount) {
+        guard !isTurnScheduled else { return }
+        isTurnScheduled = true
+        let time = max(eventLoop.now + delay, pausedUntil)
+        eventLoop.assumeIsolated().scheduleTask(deadline: time) { [weak self] in
+            guard let self else { return }
+            isTurnScheduled = false
+            takeTurn()
+        }
+    }
+
+    /// One call at a time, so that other connections have their turns.
+    private func takeTurn() {
+        if pausedUntil <= eventLoop.now, let call = callsToInflate.popFirst() {
+            call.isWaitingToInflate = false
+            call.deliver()
+        }
+        if !callsToInflate.isEmpty || pausedUntil > eventLoop.now { scheduleTurn(in: .zero) }
+        settleReading()
+    }
+
+    /// Nothing is read in a pause, and while what came waits to be decompressed: it stays in the kernel.
+    /// A channel that was closed has no options.
+    private func settleReading() {
+        let isReading = callsToInflate.isEmpty && pausedUntil <= eventLoop.now
+        guard isReading == isPaused else { return }
+        isPaused = !isReading
+        try? channel?.syncOptions?.setOption(.autoRead, value: isReading)
+    }
+}
