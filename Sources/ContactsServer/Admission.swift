@@ -1,5 +1,6 @@
-// In: connections as they are accepted and closed. Out: those that are one too many are closed before
-// a byte of them is read. Any thread.
+// In: connections as they are accepted, ended for what they did, and closed. Out: those that are one too
+// many are closed before a byte of them is read; those of an address that does damage are read later.
+// Any thread.
 
 internal import Glibc
 internal import NIOConcurrencyHelpers
@@ -11,13 +12,32 @@ struct NotAdmitted: Error {}
 
 /// Counts connections, in all and by address.
 final class Admission: Sendable {
+    /// Connections of an address that end for what they did: as many in a second are an accident.
+    private static let faultsPerSecond = 10
+    /// Then its new ones are read so much later. A flood goes on as fast as it can connect again, and
+    /// each connection of it costs milliseconds; others of that address lose this once.
+    private static let faultPause = TimeAmount.milliseconds(500)
+
     private struct Counts {
         var all = 0
         var ofAddress: [String: Int] = [:]
+        /// Ended for what they did, in this second and the one before.
+        var faults: [String: Int] = [:]
+        var lastFaults: [String: Int] = [:]
         /// Opened in the second that began then.
         var second = NIODeadline.uptimeNanoseconds(0)
         var opened = 0
         var openedByAddress: [String: Int] = [:]
+
+        /// Begins another second, if it is time.
+        mutating func turn(at now: NIODeadline) {
+            guard now - second >= .seconds(1) else { return }
+            lastFaults = now - second < .seconds(2) ? faults : [:]
+            faults = [:]
+            second = now
+            opened = 0
+            openedByAddress.removeAll(keepingCapacity: true)
+        }
     }
 
     private let policy: ServerPolicy
@@ -40,6 +60,32 @@ final class Admission: Sendable {
             throw NotAdmitted()
         }
         channel.closeFuture.whenComplete { _ in self.leave(address) }
+        if doesDamage(address) { try Self.readLater(channel) }
+    }
+
+    /// A connection of that address was ended for what it did.
+    func faulted(_ address: SocketAddress?) {
+        let now = NIODeadline.now()
+        counts.withLockedValue { counts in
+            counts.turn(at: now)
+            counts.faults[Self.name(address), default: 0] += 1
+        }
+    }
+
+    private func doesDamage(_ address: String) -> Bool {
+        counts.withLockedValue { counts in
+            max(counts.faults[address] ?? 0, counts.lastFaults[address] ?? 0)
+                >= Self.faultsPerSecond
+        }
+    }
+
+    /// Meanwhile what it sends stays in the kernel. A channel that was closed has no options.
+    private static func readLater(_ channel: any Channel) throws {
+        let options = NIOLoopBound(channel.syncOptions, eventLoop: channel.eventLoop)
+        try options.value?.setOption(.autoRead, value: false)
+        channel.eventLoop.scheduleTask(in: faultPause) {
+            try? options.value?.setOption(.autoRead, value: true)
+        }
     }
 
     private func enter(_ address: String, at now: NIODeadline) -> Refusal? {
@@ -57,11 +103,7 @@ final class Admission: Sendable {
     private static func isTooFast(
         _ counts: inout Counts, _ address: String, at now: NIODeadline, _ policy: ServerPolicy
     ) -> Bool {
-        if now - counts.second >= .seconds(1) {
-            counts.second = now
-            counts.opened = 0
-            counts.openedByAddress.removeAll(keepingCapacity: true)
-        }
+        counts.turn(at: now)
         // An address that is over its part does not use up that of others.
         let opened = counts.openedByAddress[address] ?? 0
         guard opened < max(1, policy.connectionsPerSecond / 2) else { return true }

@@ -23,8 +23,8 @@ final class ConnectionLog: Sendable {
 
     init(_ logger: Logger) { self.logger = logger }
 
-    @Sendable func ended(_ fault: ConnectionFault, _ address: String, _ detail: String) {
-        write("connection ended", fault.rawValue, address, detail)
+    func ended(_ fault: ConnectionFault, _ address: SocketAddress?, _ detail: String) {
+        write("connection ended", fault.rawValue, address?.description ?? "unknown", detail)
     }
 
     func refused(_ refusal: Refusal, _ address: String) {

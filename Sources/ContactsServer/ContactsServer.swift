@@ -55,10 +55,13 @@ package final class ContactsServer: Sendable {
         options.age = life.limits
         options.streamsPerSecond = policy.streamsPerSecond
         let log = ConnectionLog(logger)
-        options.connectionFailed = log.ended
         // Another one, so that refused calls do not take the lines of connections.
         options.callRefused = ConnectionLog(logger).refusedCall
         let admission = Admission(policy, options.counters.refusals, log)
+        options.connectionFailed = { fault, address, detail in
+            log.ended(fault, address, detail)
+            admission.faulted(address)
+        }
         let serverOptions = options
         do {
             listener = try ServerBootstrap(group: group)

@@ -24,7 +24,7 @@ package struct ServerOptions: Sendable {
     package var streamsPerSecond = 10_000
     /// Told of each connection that is ended because of its peer: why, its address, and the HTTP/2
     /// library's words. On the connection's loop.
-    package var connectionFailed: @Sendable (ConnectionFault, String, String) -> Void = {
+    package var connectionFailed: @Sendable (ConnectionFault, SocketAddress?, String) -> Void = {
         _, _, _ in
     }
 
@@ -184,7 +184,7 @@ package final class ServerConnection: SessionDelegate {
 
     package func failed(_ fault: ConnectionFault, detail: String) {
         options.counters.refusals.add(fault)
-        options.connectionFailed(fault, peerAddress, detail)
+        options.connectionFailed(fault, channel?.remoteAddress, detail)
     }
 
     package func closed() {

@@ -7,8 +7,8 @@ import pytest
 import harness
 from attacks import stream
 from frames import (
-    INITIAL_WINDOW_SIZE, REFUSED_STREAM, RST_STREAM, STREAM, Peer, call, headers, peers,
-    request_fields)
+    INITIAL_WINDOW_SIZE, PING, PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, STREAM, Peer, call, frame,
+    headers, peers, request_fields)
 from harness import get, wait_until
 from test_attacks import counted, refused
 
@@ -42,6 +42,29 @@ def test_connections_are_bounded_by_address_and_in_all(narrow):
     # Those that went make room.
     wait_until(lambda: refused(narrow) and can_connect(narrow), 10, "room")
     assert any("reason=connections_per_address" in line for line in narrow.log)
+
+
+def test_who_comes_back_after_floods_is_read_later(own_servers):
+    server = own_servers()
+
+    def seconds(address):
+        begin = time.monotonic()
+        with Peer(server, source=address) as peer:
+            peer.is_alive()
+        return time.monotonic() - begin
+
+    for _ in range(20):
+        begin = time.monotonic()
+        for _ in range(10):
+            with Peer(server, source="127.0.0.2") as peer:
+                # PING belongs to no stream.
+                peer.send(frame(PING, 0, 1, b"\0" * 8))
+                peer.ends(PROTOCOL_ERROR)
+        if time.monotonic() - begin < 0.8:
+            break
+    assert seconds("127.0.0.2") > 0.4
+    assert seconds("127.0.0.3") < 0.4
+    wait_until(lambda: seconds("127.0.0.2") < 0.4, 10, "the end of it")
 
 
 def test_connections_are_bounded_by_the_second(own_servers):
