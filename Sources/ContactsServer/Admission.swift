@@ -12,16 +12,18 @@ struct NotAdmitted: Error {}
 
 /// Counts connections, in all and by address.
 final class Admission: Sendable {
-    /// Connections of an address that end for what they did: as many in a second are an accident.
-    private static let faultsPerSecond = 10
-    /// Then its new ones are read so much later. A flood goes on as fast as it can connect again, and
-    /// each connection of it costs milliseconds; others of that address lose this once.
-    private static let faultPause = TimeAmount.milliseconds(500)
+    /// Connections of an address that end for what they did: so many in a period are an accident.
+    private static let faultsPerPeriod = 10
+    private static let faultPeriod = TimeAmount.seconds(5)
+    /// After more of them its new ones are read so much later. A flood goes on as fast as it can connect
+    /// again, and each connection of it costs milliseconds; others of that address lose this once.
+    private static let faultPause = TimeAmount.milliseconds(250)
 
     private struct Counts {
         var all = 0
         var ofAddress: [String: Int] = [:]
-        /// Ended for what they did, in this second and the one before.
+        /// Ended for what they did, in the period that began then and in the one before.
+        var faultsBegin = NIODeadline.uptimeNanoseconds(0)
         var faults: [String: Int] = [:]
         var lastFaults: [String: Int] = [:]
         /// Opened in the second that began then.
@@ -29,14 +31,19 @@ final class Admission: Sendable {
         var opened = 0
         var openedByAddress: [String: Int] = [:]
 
-        /// Begins another second, if it is time.
+        /// Begins another second and another period, if it is time.
         mutating func turn(at now: NIODeadline) {
-            guard now - second >= .seconds(1) else { return }
-            lastFaults = now - second < .seconds(2) ? faults : [:]
-            faults = [:]
-            second = now
-            opened = 0
-            openedByAddress.removeAll(keepingCapacity: true)
+            if now - second >= .seconds(1) {
+                second = now
+                opened = 0
+                openedByAddress.removeAll(keepingCapacity: true)
+            }
+            if now - faultsBegin >= Admission.faultPeriod {
+                let isNext = now - faultsBegin < Admission.faultPeriod + Admission.faultPeriod
+                lastFaults = isNext ? faults : [:]
+                faults = [:]
+                faultsBegin = now
+            }
         }
     }
 
@@ -75,7 +82,7 @@ final class Admission: Sendable {
     private func doesDamage(_ address: String) -> Bool {
         counts.withLockedValue { counts in
             max(counts.faults[address] ?? 0, counts.lastFaults[address] ?? 0)
-                >= Self.faultsPerSecond
+                >= Self.faultsPerPeriod
         }
     }
 
