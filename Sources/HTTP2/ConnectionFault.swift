@@ -18,6 +18,8 @@ package enum ConnectionFault: String, CaseIterable, Sendable {
     case tooManyResets = "too_many_resets"
     /// Streams that the peer made us reset (CVE-2025-8671).
     case provokedResets = "provoked_resets"
+    /// Far more header fields than are taken: bytes on the wire that are many times as large here.
+    case oversizedHeaders = "oversized_headers"
     /// A header block in too many pieces (CVE-2024-28182).
     case tooManyContinuations = "too_many_continuations"
     /// The peer has more acknowledgements made than it reads.
@@ -36,7 +38,7 @@ package enum ConnectionFault: String, CaseIterable, Sendable {
         // nghttp2 has sent it.
         case .protocolError: nil
         case .latePreface, .lateHeaders, .uselessFrames, .tooManyPings, .tooManyResets,
-            .provokedResets, .tooManyContinuations, .unreadAcknowledgements:
+            .provokedResets, .oversizedHeaders, .tooManyContinuations, .unreadAcknowledgements:
             .enhanceYourCalm
         }
     }

@@ -138,16 +138,22 @@ final class EventSink {
         headers = Headers()
     }
 
-    /// Over a limit the field is dropped and the block marked. Work per block stays bounded,
-    /// because nghttp2 bounds the CONTINUATION frames.
-    func header(name: UnsafeBufferPointer<UInt8>, value: UnsafeBufferPointer<UInt8>) {
-        if headers.isTruncated { return }
+    /// Over a limit the field is dropped and the block marked.
+    ///
+    /// - Returns: Whether to go on: not when there are so many that the connection is to end.
+    func header(
+        name: UnsafeBufferPointer<UInt8>, value: UnsafeBufferPointer<UInt8>
+    ) -> Bool {
         let byteCount = headers.listByteCount + name.count + value.count + 32
-        if headers.count >= limits.headerFieldCount || byteCount > limits.headerListByteCount {
+        if headers.isTruncated || headers.count >= limits.headerFieldCount
+            || byteCount > limits.headerListByteCount
+        {
             headers.isTruncated = true
-            return
+            flood.surplusField()
+            return !flood.hasTooManyFields
         }
         headers.add(name, value)
+        return true
     }
 
     func endHeaders(_ stream: StreamID, endStream: Bool) {

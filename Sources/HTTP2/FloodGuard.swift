@@ -11,6 +11,7 @@ struct FloodGuard {
     private var resetCount = 0
     private var provokedResetCount = 0
     private var answeredStreamCount = 0
+    private var surplusFieldCount = 0
 
     init(limits: ConnectionLimits) { self.limits = limits }
 
@@ -18,6 +19,8 @@ struct FloodGuard {
     mutating func cheap() { cheapFrameCount &+= 1 }
     mutating func reset() { resetCount &+= 1 }
     mutating func provokedReset() { provokedResetCount &+= 1 }
+    /// A header field beyond the limit of its block.
+    mutating func surplusField() { surplusFieldCount &+= 1 }
     mutating func answeredStream() { answeredStreamCount &+= 1 }
 
     /// A stream that was refused is one that the client may try again, and did nothing here: its
@@ -32,10 +35,13 @@ struct FloodGuard {
         let allowedResetCount = limits.resetCountPerTick + answeredStreamCount
         if resetCount > allowedResetCount { return .tooManyResets }
         if provokedResetCount > allowedResetCount { return .provokedResets }
+        if hasTooManyFields { return .oversizedHeaders }
         let allowedCheapFrameCount =
             limits.cheapFrameCountPerTick + limits.cheapFramesPerUsefulFrame * usefulFrameCount
         return cheapFrameCount > allowedCheapFrameCount ? .uselessFrames : nil
     }
+
+    var hasTooManyFields: Bool { surplusFieldCount > limits.surplusFieldCountPerTick }
 
     /// A new tick: counting begins anew, but for half of the resets, so that two bursts around a
     /// tick do not pass as one each.
@@ -45,5 +51,6 @@ struct FloodGuard {
         answeredStreamCount = 0
         usefulFrameCount = 0
         cheapFrameCount = 0
+        surplusFieldCount = 0
     }
 }

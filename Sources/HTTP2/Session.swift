@@ -121,6 +121,7 @@ package final class Session {
         releaseClosedBodies()
         switch taken {
         case 0...: break
+        case _ where sink.flood.hasTooManyFields: throw .fault(.oversizedHeaders)
         case Int(NGHTTP2_ERR_BAD_CLIENT_MAGIC.rawValue): throw .fault(.badPreface)
         case Int(NGHTTP2_ERR_FLOODED.rawValue): throw .fault(.unreadAcknowledgements)
         case Int(NGHTTP2_ERR_TOO_MANY_CONTINUATIONS.rawValue): throw .fault(.tooManyContinuations)

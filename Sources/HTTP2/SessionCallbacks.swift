@@ -68,11 +68,13 @@ private func onHeader(
     nameCount: Int, value: UnsafePointer<UInt8>?, valueCount: Int, flags: UInt8,
     userData: UnsafeMutableRawPointer?
 ) -> CInt {
-    withSink(userData) { sink in
-        sink.header(
+    var goesOn = true
+    _ = withSink(userData) { sink in
+        goesOn = sink.header(
             name: UnsafeBufferPointer(start: name, count: nameCount),
             value: UnsafeBufferPointer(start: value, count: valueCount))
     }
+    return goesOn ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE.rawValue
 }
 
 private func onDataChunk(

@@ -166,13 +166,14 @@ ATTACKS = {
         events=100, limit=500, reason="too_many_continuations"),
     "CONTINUATION with fields": Attack(
         always(frame(CONTINUATION, 0, 1, b"\x90" * 16000)), headers(1, flags=0, payload=MINIMAL),
-        limit=500, reason="too_many_continuations"),
+        limit=500, reason="oversized_headers"),
     "header fields too many": Attack(streams(lambda s: headers(
         s, payload=MINIMAL + field(b"x", b"") * 2000, flags=END_HEADERS | END_STREAM), 4)),
     "header fields too large": Attack(streams(lambda s: headers(
         s, payload=MINIMAL + field(b"x", b"y" * 16200), flags=END_HEADERS | END_STREAM), 4)),
     "HPACK references": Attack(streams(lambda s: headers(
-        s, payload=MINIMAL + REFERENCES, flags=END_HEADERS | END_STREAM), 4)),
+        s, payload=MINIMAL + REFERENCES, flags=END_HEADERS | END_STREAM), 4),
+        events=4, limit=4, reason="oversized_headers"),
     "HPACK table churn": Attack(streams(lambda s: headers(
         s, payload=MINIMAL + CHURN, flags=END_HEADERS | END_STREAM), 4)),
     # Messages that are more than they seem.

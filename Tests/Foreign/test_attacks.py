@@ -220,8 +220,21 @@ def test_header_bytes_are_counted(server, spare, passes):
         assert peer.answers(1)["grpc-status"] == ("0" if passes else "8")
 
 
-@pytest.mark.parametrize("name", [
-    "header fields too many", "header fields too large", "HPACK references", "HPACK table churn"])
+def test_header_fields_beyond_the_limit_are_counted(server):
+    """10,000 in ten seconds."""
+    def oversized(number, more):
+        payload = block(request_fields()) + field(b"x", b"") * (94 + more)
+        return headers(stream(number), payload=payload, flags=END_HEADERS | END_STREAM)
+
+    with Peer(server) as peer:
+        peer.send(*(oversized(n, 2000) for n in range(5)))
+        assert peer.answers(stream(4))["grpc-status"] == "8"
+        peer.serves(stream(5))
+        peer.send(oversized(6, 1))
+        assert peer.ends(ENHANCE_YOUR_CALM) == "oversized_headers"
+
+
+@pytest.mark.parametrize("name", ["header fields too large", "HPACK table churn"])
 def test_header_bombs_are_answered_and_cost_little(server, name):
     memory = server.memory("VmRSS")
     with Peer(server) as peer:
