@@ -12,20 +12,25 @@ struct NotAdmitted: Error {}
 
 /// Counts connections, in all and by address.
 final class Admission: Sendable {
-    /// Connections of an address that end for what they did: so many in a period are an accident.
-    private static let faultsPerPeriod = 10
-    private static let faultPeriod = TimeAmount.seconds(5)
-    /// After more of them its new ones are read so much later. A flood goes on as fast as it can connect
-    /// again, and each connection of it costs milliseconds; others of that address lose this once.
-    private static let faultPause = TimeAmount.milliseconds(250)
+    /// A connection that was ended for what it did costs milliseconds; one that came and went in less
+    /// than `briefTime`, a tenth of one.
+    private static let damageOfFault = 10
+    private static let damageOfBriefOne = 1
+    private static let briefTime = TimeAmount.seconds(1)
+    /// So much by one address in a period is an accident, or a script that calls again and again.
+    private static let damagePerPeriod = 100
+    private static let damagePeriod = TimeAmount.seconds(5)
+    /// After that its new ones are looked at so much later: a flood goes on as fast as it can connect
+    /// again. Others of that address lose this once.
+    private static let damagePause = TimeAmount.milliseconds(250)
 
     private struct Counts {
         var all = 0
         var ofAddress: [String: Int] = [:]
-        /// Ended for what they did, in the period that began then and in the one before.
-        var faultsBegin = NIODeadline.uptimeNanoseconds(0)
-        var faults: [String: Int] = [:]
-        var lastFaults: [String: Int] = [:]
+        /// In the period that began then, and in the one before.
+        var damageBegin = NIODeadline.uptimeNanoseconds(0)
+        var damage: [String: Int] = [:]
+        var lastDamage: [String: Int] = [:]
         /// Opened in the second that began then.
         var second = NIODeadline.uptimeNanoseconds(0)
         var opened = 0
@@ -38,11 +43,11 @@ final class Admission: Sendable {
                 opened = 0
                 openedByAddress.removeAll(keepingCapacity: true)
             }
-            if now - faultsBegin >= Admission.faultPeriod {
-                let isNext = now - faultsBegin < Admission.faultPeriod + Admission.faultPeriod
-                lastFaults = isNext ? faults : [:]
-                faults = [:]
-                faultsBegin = now
+            if now - damageBegin >= Admission.damagePeriod {
+                let isNext = now - damageBegin < Admission.damagePeriod + Admission.damagePeriod
+                lastDamage = isNext ? damage : [:]
+                damage = [:]
+                damageBegin = now
             }
         }
     }
@@ -59,39 +64,50 @@ final class Admission: Sendable {
     }
 
     /// To be called when a channel was accepted; what it throws closes the channel.
-    func admit(_ channel: any Channel) throws {
+    ///
+    /// - Parameter serve: Sets the channel up: at once, or later for an address that does damage.
+    func admit(_ channel: any Channel, serve: @escaping () throws -> Void) throws {
         let address = Self.name(channel.remoteAddress)
-        if let refusal = enter(address, at: channel.eventLoop.now) {
+        let now = channel.eventLoop.now
+        if let refusal = enter(address, at: now) {
             refusals.add(refusal)
             log.refused(refusal, address)
             throw NotAdmitted()
         }
-        channel.closeFuture.whenComplete { _ in self.leave(address) }
-        if doesDamage(address) { try Self.readLater(channel) }
+        channel.closeFuture.whenComplete { _ in self.leave(address, after: .now() - now) }
+        guard doesDamage(address) else { return try serve() }
+        try Self.start(channel, serve)
     }
 
     /// A connection of that address was ended for what it did.
     func faulted(_ address: SocketAddress?) {
-        let now = NIODeadline.now()
         counts.withLockedValue { counts in
-            counts.turn(at: now)
-            counts.faults[Self.name(address), default: 0] += 1
+            counts.turn(at: .now())
+            counts.damage[Self.name(address), default: 0] += Self.damageOfFault
         }
     }
 
     private func doesDamage(_ address: String) -> Bool {
         counts.withLockedValue { counts in
-            max(counts.faults[address] ?? 0, counts.lastFaults[address] ?? 0)
-                >= Self.faultsPerPeriod
+            max(counts.damage[address] ?? 0, counts.lastDamage[address] ?? 0)
+                >= Self.damagePerPeriod
         }
     }
 
-    /// Meanwhile what it sends stays in the kernel. A channel that was closed has no options.
-    private static func readLater(_ channel: any Channel) throws {
-        let options = NIOLoopBound(channel.syncOptions, eventLoop: channel.eventLoop)
-        try options.value?.setOption(.autoRead, value: false)
-        channel.eventLoop.scheduleTask(in: faultPause) {
-            try? options.value?.setOption(.autoRead, value: true)
+    /// Later: until then what it sends stays in the kernel.
+    private static func start(
+        _ channel: any Channel, _ serve: @escaping () throws -> Void
+    ) throws {
+        try channel.syncOptions?.setOption(.autoRead, value: false)
+        channel.eventLoop.assumeIsolated().scheduleTask(in: damagePause) {
+            do {
+                // A channel that was closed has no options.
+                guard channel.isActive else { return }
+                try serve()
+                try channel.syncOptions?.setOption(.autoRead, value: true)
+            } catch {
+                channel.close(promise: nil)
+            }
         }
     }
 
@@ -120,8 +136,12 @@ final class Admission: Sendable {
         return false
     }
 
-    private func leave(_ address: String) {
+    private func leave(_ address: String, after time: TimeAmount) {
         counts.withLockedValue { counts in
+            if time < Self.briefTime {
+                counts.turn(at: .now())
+                counts.damage[address, default: 0] += Self.damageOfBriefOne
+            }
             counts.all -= 1
             let count = counts.ofAddress[address] ?? 0
             counts.ofAddress[address] = count > 1 ? count - 1 : nil

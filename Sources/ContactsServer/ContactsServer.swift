@@ -75,13 +75,14 @@ package final class ContactsServer: Sendable {
                 }
                 .childChannelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
-                        try admission.admit(channel)
-                        channels.add(channel)
-                        try Self.secure(channel, by: certificates, within: policy.handshake) {
-                            identities in
-                            try ServerConnection.serve(
-                                channel, router: router, options: serverOptions,
-                                peerIdentities: identities)
+                        try admission.admit(channel) {
+                            channels.add(channel)
+                            try Self.secure(channel, by: certificates, within: policy.handshake) {
+                                identities in
+                                try ServerConnection.serve(
+                                    channel, router: router, options: serverOptions,
+                                    peerIdentities: identities)
+                            }
                         }
                     }
                 }

@@ -29,7 +29,7 @@ package struct ConnectionLimits: Sendable {
 
     /// Fields beyond that number or size, in one tick. Each is decoded all the same, since the table
     /// must be kept, which takes 0.4 µs of one byte on the wire.
-    package var surplusFieldCountPerTick = 10_000
+    package var surplusFieldCountPerTick = 2_000
 
     /// Of the table into which the peer's header blocks refer (RFC 7541 section 4.2): the protocol's
     /// default, written down, since it is what a connection can make us keep.
