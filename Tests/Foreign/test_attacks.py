@@ -14,8 +14,8 @@ import harness
 from attacks import ATTACKS, LARGEST, MINIMAL, OPEN, field, stream
 from frames import (
     CANCEL, CONTINUATION, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, INITIAL_WINDOW_SIZE, NO_ERROR,
-    PING, PREFACE, PROTOCOL_ERROR, RST_STREAM, STREAM, STREAM_CLOSED, Peer, block, call, data, frame,
-    headers, peers, request_fields, rst, settings, window_update)
+    PING, PREFACE, PROTOCOL_ERROR, RST_STREAM, SETTINGS, STREAM, STREAM_CLOSED, Peer, block, call,
+    data, frame, headers, peers, request_fields, rst, settings, window_update)
 from harness import wait_until
 from stubs import pb
 from wire import envelope
