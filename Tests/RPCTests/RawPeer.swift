@@ -33,7 +33,8 @@ final class RawPeer {
         }
         var on: CInt = 1
         setsockopt(socket, CInt(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(4))
-        var limit = timeval(tv_sec: 5, tv_usec: 0)
+        // The server may be busy, or make the peer wait for its turn.
+        var limit = timeval(tv_sec: 60, tv_usec: 0)
         setsockopt(
             socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
     }
