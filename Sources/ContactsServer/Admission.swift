@@ -17,7 +17,7 @@ final class Admission: Sendable {
     private static let damageOfFault = 10
     private static let damageOfBriefOne = 1
     private static let briefTime = TimeAmount.seconds(1)
-    /// So much by one address in a period is an accident, or a script that calls again and again.
+    /// So much by one address in a period and the one before is an accident, or a script that calls again and again.
     private static let damagePerPeriod = 100
     private static let damagePeriod = TimeAmount.seconds(5)
     /// After that its new ones are looked at so much later: a flood goes on as fast as it can connect
@@ -89,7 +89,7 @@ final class Admission: Sendable {
 
     private func doesDamage(_ address: String) -> Bool {
         counts.withLockedValue { counts in
-            max(counts.damage[address] ?? 0, counts.lastDamage[address] ?? 0)
+            (counts.damage[address] ?? 0) + (counts.lastDamage[address] ?? 0)
                 >= Self.damagePerPeriod
         }
     }

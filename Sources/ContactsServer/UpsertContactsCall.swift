@@ -84,6 +84,12 @@ final class UpsertContactsCall: CallHandler {
         session = nil
     }
 
+    private func tooMany(_ count: Int) -> RPCStatus {
+        .tooManyContacts(
+            count, limit: context.policy.contactsPerMessage, in: "call",
+            ", use BulkUpsert for more")
+    }
+
     private func check(_ message: ReceivedMessage, _ call: ServerCall) -> RPCStatus? {
         defer { context.decoder.release() }
         do throws(DecodeError) {
@@ -92,12 +98,12 @@ final class UpsertContactsCall: CallHandler {
             options = try request.options() ?? UpsertOptions()
             _ = try ContactRules(options)
         } catch {
-            return call.status(of: error, in: message, named: "UpsertContactsRequest")
+            let status = call.status(of: error, in: message, named: "UpsertContactsRequest")
+            guard case .tooManyContacts(let count) = error else { return status }
+            return tooMany(count)
         }
         guard contactCount <= context.policy.contactsPerMessage else {
-            return .tooManyContacts(
-                contactCount, limit: context.policy.contactsPerMessage, in: "call",
-                ", use BulkUpsert for more")
+            return tooMany(contactCount)
         }
         return OptionRules.refusal(options)
     }
