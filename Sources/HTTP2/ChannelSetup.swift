@@ -17,12 +17,31 @@ package enum ChannelSetup {
 
     package static func apply(to channel: any Channel) throws {
         guard let options = channel.syncOptions else { return }
-        try options.setOption(
-            .recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: readByteCount))
+        try options.setOption(.recvAllocator, value: FreshReadBuffers())
+        // Then other connections have their turn. NIO keeps as many buffers for each connection.
+        try options.setOption(.maxMessagesPerRead, value: 1)
         try options.setOption(
             .writeBufferWaterMark,
             value: .init(low: writeLowWaterByteCount, high: writeHighWaterByteCount))
         // Results are written as soon as they are there; Nagle's algorithm would hold them back.
         try options.setOption(.tcpOption(.tcp_nodelay), value: 1)
+    }
+}
+
+/// A buffer for each read, so that a connection keeps none while it is idle. NIO keeps the first one of
+/// each, which is a small one.
+private struct FreshReadBuffers: RecvByteBufferAllocator {
+    private static let firstByteCount = 1024
+
+    private var isFirst = true
+
+    func buffer(allocator: ByteBufferAllocator) -> ByteBuffer {
+        allocator.buffer(capacity: isFirst ? Self.firstByteCount : ChannelSetup.readByteCount)
+    }
+
+    /// - Returns: That the next buffer is a larger one, without which NIO would use the last again.
+    mutating func record(actualReadBytes: Int) -> Bool {
+        isFirst = false
+        return true
     }
 }
