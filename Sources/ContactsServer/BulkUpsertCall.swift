@@ -57,7 +57,8 @@ final class BulkUpsertCall: CallHandler {
     private var resumesAfter: UInt64 = 0
     private var isNumbered = false
     private var counter = SummaryCounter()
-    private var credits: CircularBuffer<Credit> = []
+    /// By itself it would begin with room for 16, the most that an idle call costs.
+    private var credits = CircularBuffer<Credit>(initialCapacity: 1)
     private var lastProgress = NIODeadline.now()
     private var isProgressScheduled = false
     private var isPumpScheduled = false

@@ -52,6 +52,8 @@ package final class ContactsServer: Sendable {
             leastShare: ServerLimits.leastUnacknowledgedContacts)
         options.unsent = SharedLimit(
             policy.unreadBytes, leastShare: ServerLimits.leastUnsentBytes)
+        options.openCalls = SharedLimit(
+            policy.streamsOfAll, leastShare: ServerLimits.leastStreams)
         options.age = life.limits
         options.streamsPerSecond = policy.streamsPerSecond
         let log = ConnectionLog(logger)

@@ -19,6 +19,8 @@ enum ServerLimits {
     static let unsentBytes = 128 * 1024
     /// The least share of a connection: what one call may have.
     static let leastUnsentBytes = unsentBytes
+    /// What a connection may have open in any case: about as much again as it costs itself.
+    static let leastStreams = 16
     /// What is expected of a page of contacts or events.
     static let pageBytes = ContactExport.pageBytes
     /// What is expected of a small answer, until it is there.

@@ -17,6 +17,9 @@ package struct ServerPolicy: Sendable {
     package var connectionsPerSecond = 4096
     /// Calls of one connection at the same time.
     package var streams = 250
+    /// Of all connections together, since one that is idle costs some 2 KiB: 16 MiB. Beyond it a
+    /// connection may have `ServerLimits.leastStreams`.
+    package var streamsOfAll = 8192
     /// Calls that one connection begins in a second.
     package var streamsPerSecond = 10_000
     /// From the accepted connection to the end of TLS's handshake. It takes two round trips; who takes

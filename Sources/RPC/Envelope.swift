@@ -96,6 +96,12 @@ package struct EnvelopeReader {
     /// There may be whole messages: `next` has not said nil since the last `append`.
     package var mayHoldMessages: Bool { firstChunk < chunks.count }
 
+    /// What the beginning of a message takes, if that is all there is: its bytes, or what was set aside
+    /// for it at once.
+    var unfinishedByteCount: Int {
+        mayHoldMessages ? 0 : max(unreadByteCount, min(partial.capacity, Self.trustedByteCount))
+    }
+
     package mutating func append(_ chunk: consuming ByteBuffer) {
         guard chunk.readableBytes > 0 else { return }
         unreadByteCount += chunk.readableBytes

@@ -58,7 +58,7 @@ struct Inbox {
     }
 
     /// The beginning of a message, if that is all there is.
-    var unfinishedByteCount: Int { reader.mayHoldMessages ? 0 : reader.unreadByteCount }
+    var unfinishedByteCount: Int { reader.unfinishedByteCount }
 
     /// The handler has left messages unpulled.
     var mayHoldMessages: Bool { reader.mayHoldMessages }

@@ -11,6 +11,8 @@ package enum Refusal: String, CaseIterable, Sendable {
     case connectionRate = "connection_rate"
     /// Calls begun faster than `ServerOptions.streamsPerSecond`.
     case streamRate = "stream_rate"
+    /// Calls beyond `ServerOptions.openCalls`.
+    case streams
     /// A request's header block with too many fields or bytes.
     case headers
     /// A message over the limit or without the form of one, known by its prefix.

@@ -321,7 +321,7 @@ package final class ServerCall {
 
     private func rechargeUnfinished() {
         let byteCount = inbox.unfinishedByteCount
-        connection?.unfinishedChanged(by: byteCount - unfinishedByteCount)
+        connection?.unfinished.add(byteCount - unfinishedByteCount)
         unfinishedByteCount = byteCount
     }
 
@@ -329,7 +329,10 @@ package final class ServerCall {
     func messageTick() {
         guard unfinishedByteCount > 0 else { return }
         unfinishedTickCount += 1
-        if unfinishedTickCount > UnfinishedMessages.maxTickCount {
+        let isFull = connection?.options.unfinished.isFull ?? false
+        if unfinishedTickCount > UnfinishedMessages.maxTickCount
+            || isFull && unfinishedTickCount > UnfinishedMessages.maxTickCountWhenFull
+        {
             giveUpMessage(.lateMessage, "a message takes too long to come")
         }
     }

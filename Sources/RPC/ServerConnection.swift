@@ -13,11 +13,15 @@ package struct ServerOptions: Sendable {
     package var age = ConnectionAgeLimits()
     package var budget: ReceiveBudget
     package var counters = ServerCounters()
-    package var unfinished = UnfinishedMessages()
+    /// For beginnings of messages.
+    package var unfinished = SharedLimit(
+        UnfinishedMessages.byteCountOfAll, leastShare: UnfinishedMessages.leastShareByteCount)
     /// For what handlers take out of messages and have not answered, which they count themselves.
     package var unanswered = SharedLimit(.max, leastShare: 1)
     /// For bytes of answers that clients have not taken.
     package var unsent = SharedLimit(.max, leastShare: 1)
+    /// For calls that are open, whatever they do.
+    package var openCalls = SharedLimit(.max, leastShare: 1)
     /// Calls that a connection may begin in one second: more than a client's library manages with
     /// calls that do anything, while each costs tens of microseconds here. Those beyond it are
     /// refused so that the client may try again, and if there are only such, the connection ends.
@@ -69,9 +73,10 @@ package final class ServerConnection: SessionDelegate {
     private var ageLook: Scheduled<Void>?
     private(set) var channel: (any Channel)?
     private var streamRate: StreamRate
-    private var unfinishedByteCount = 0
+    let unfinished: SharedLimit.Part
     let unanswered: SharedLimit.Part
     let unsent: SharedLimit.Part
+    private let openCalls: SharedLimit.Part
     var countedUnsentByteCount = 0
     /// Calls that may not answer yet, in the order in which they came.
     var waitingCalls: CircularBuffer<ServerCall> = []
@@ -106,6 +111,8 @@ package final class ServerConnection: SessionDelegate {
         streamRate = StreamRate(limit: options.streamsPerSecond)
         unanswered = SharedLimit.Part(of: options.unanswered)
         unsent = SharedLimit.Part(of: options.unsent)
+        openCalls = SharedLimit.Part(of: options.openCalls)
+        unfinished = SharedLimit.Part(of: options.unfinished)
     }
 
     /// Serves a channel that was just accepted. Call it in the child channel's initializer; to
@@ -178,6 +185,7 @@ package final class ServerConnection: SessionDelegate {
             answeredByHTTP[stream] = tickCount + 1
             if tickCount == Self.maxFinishedTickCount { session?.reset(stream, .cancel) }
         }
+        boundUnfinished()
         if isHeldBack { return }
         for call in Array(calls.values) { call.messageTick() }
     }
@@ -194,6 +202,7 @@ package final class ServerConnection: SessionDelegate {
         touchedCalls = []
         for call in open { call.streamClosed(by: .connectionLost) }
         options.counters.callsChanged(by: -open.count)
+        openCalls.add(-openCalls.count)
         options.counters.connectionsChanged(by: -1)
         session = nil
         waitingCalls = []
@@ -231,6 +240,10 @@ package final class ServerConnection: SessionDelegate {
             options.counters.refusals.add(.streamRate)
             return session.reset(stream, .refusedStream)
         }
+        guard openCalls.hasRoomToKeep else {
+            options.counters.refusals.add(.streams)
+            return session.reset(stream, .refusedStream)
+        }
         if headers.isTruncated { options.counters.refusals.add(.headers) }
         switch RequestHead.read(headers) {
         case .refusedByHTTP(let answer):
@@ -245,8 +258,7 @@ package final class ServerConnection: SessionDelegate {
         case .accepted(let head):
             let call = ServerCall(head: head, stream: stream, session: session, connection: self)
             calls[stream] = call
-            age.callsChanged(openCount: calls.count, now: .now())
-            options.counters.callsChanged(by: 1)
+            callsChanged(by: 1)
             guard let handler = router.handler(for: head, call: call) else {
                 call.finish(RPCStatus(.unimplemented, "unknown method \(head.path)"))
                 return
@@ -262,9 +274,14 @@ package final class ServerConnection: SessionDelegate {
             answeredByHTTP[stream] = nil
             return
         }
-        age.callsChanged(openCount: calls.count, now: .now())
-        options.counters.callsChanged(by: -1)
+        callsChanged(by: -1)
         call.streamClosed(by: cause)
+    }
+
+    private func callsChanged(by change: Int) {
+        age.callsChanged(openCount: calls.count, now: .now())
+        options.counters.callsChanged(by: change)
+        openCalls.add(change)
     }
 
     private func scheduleAgeLook() {
@@ -281,21 +298,14 @@ package final class ServerConnection: SessionDelegate {
 
     // Messages whose end has not come.
 
-    func unfinishedChanged(by byteCount: Int) {
-        if byteCount == 0 { return }
-        unfinishedByteCount += byteCount
-        options.unfinished.charge(byteCount)
-    }
-
     /// The newest calls are given up first, so that the older ones come to their end.
     private func boundUnfinished() {
         while let call = anybodysCalls.oneTooMany {
             call.giveUpMessage(.unfinishedMessages, "too much at once of what needs no key")
         }
-        let connectionCount = options.counters.openConnectionCount
-        while unfinishedByteCount > options.unfinished.limit(connectionCount: connectionCount) {
-            let unfinished = calls.values.filter { $0.unfinishedByteCount > 0 }
-            guard let newest = unfinished.max(by: { $0.stream < $1.stream }) else { return }
+        while unfinished.excess > 0 || unfinished.count > UnfinishedMessages.byteCountOfConnection {
+            let begun = calls.values.filter { $0.unfinishedByteCount > 0 }
+            guard let newest = begun.max(by: { $0.stream < $1.stream }) else { return }
             newest.giveUpMessage(
                 .unfinishedMessages, "too many large messages at once on one connection")
         }

@@ -25,6 +25,9 @@ package final class SharedLimit: Sendable {
     /// What all hold.
     package var count: Int { held.load(ordering: .relaxed) }
 
+    /// All together hold as much as they should, or more.
+    package var isFull: Bool { count >= limit }
+
     private var share: Int {
         max(leastShare, limit / max(1, holders.load(ordering: .relaxed)))
     }
@@ -51,11 +54,15 @@ package final class SharedLimit: Sendable {
 
         /// By how much the connection holds more than it should, all together holding too much.
         package var excess: Int {
-            whole.count < whole.limit ? 0 : max(0, count - whole.share)
+            whole.isFull ? max(0, count - whole.share) : 0
         }
 
         /// Whether the connection may take more.
-        package var hasRoom: Bool { whole.count < whole.limit || count < whole.share }
+        package var hasRoom: Bool { !whole.isFull || count < whole.share }
+
+        /// The same for what may be kept for ever: shares grow smaller while connections come, and
+        /// those that took theirs before would keep it.
+        package var hasRoomToKeep: Bool { !whole.isFull || count < whole.leastShare }
 
         /// The same for a call that holds nothing: calls that do must not keep it from its first.
         package var hasRoomForFirst: Bool { hasRoom || count < 2 * whole.share }

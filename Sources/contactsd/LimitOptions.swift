@@ -18,6 +18,9 @@ struct LimitOptions: ParsableArguments {
     @Option(help: "Calls of one connection at the same time.")
     var maxStreams = usual.streams
 
+    @Option(help: "Calls that are open at the same time, of all connections together.")
+    var maxStreamsOfAll = usual.streamsOfAll
+
     @Option(help: "Calls that one connection may begin in a second.")
     var maxStreamsPerSecond = usual.streamsPerSecond
 
@@ -64,6 +67,7 @@ struct LimitOptions: ParsableArguments {
             ("--max-connections-per-address", maxConnectionsPerAddress, 1...most),
             ("--max-connections-per-second", maxConnectionsPerSecond, 1...most),
             ("--max-streams", maxStreams, 1...most),
+            ("--max-streams-of-all", maxStreamsOfAll, 1...most),
             ("--max-streams-per-second", maxStreamsPerSecond, 1...most),
             ("--max-handshake-seconds", maxHandshakeSeconds, 1...3600),
             // A call of gRPC has some ten fields and half a kilobyte; nghttp2 takes 64 KiB.
@@ -95,6 +99,7 @@ struct LimitOptions: ParsableArguments {
         policy.connectionsPerAddress = maxConnectionsPerAddress
         policy.connectionsPerSecond = maxConnectionsPerSecond
         policy.streams = maxStreams
+        policy.streamsOfAll = maxStreamsOfAll
         policy.streamsPerSecond = maxStreamsPerSecond
         policy.handshake = .seconds(maxHandshakeSeconds)
         policy.headerBytes = maxHeaderBytes

@@ -8,8 +8,9 @@ import harness
 from attacks import stream
 from frames import (
     INITIAL_WINDOW_SIZE, PING, PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, STREAM, Peer, call, frame,
-    headers, peers, request_fields)
+    headers, peers, request_fields, rst)
 from harness import get, wait_until
+from test_admin import status
 from test_attacks import counted, refused
 
 
@@ -117,6 +118,26 @@ def test_streams_are_bounded_at_once(narrow):
         assert len(peer.of(RST_STREAM)) == 1
 
 
+def test_streams_of_all_connections_are_bounded(own_servers):
+    """Beyond it a connection has few, so that nobody who keeps many stops the others."""
+    server = own_servers(arguments=["--admin", "127.0.0.1:0", "--max-streams-of-all", "100"])
+
+    def begins(peer, number):
+        peer.send(headers(stream(number), request_fields(STREAM)))
+        peer.is_alive()
+        return peer.reset_code(stream(number)) is None
+
+    with Peer(server) as first:
+        assert all(begins(first, n) for n in range(100))
+        assert not begins(first, 100) and first.reset_code(stream(100)) == REFUSED_STREAM
+        with Peer(server) as second:
+            assert [begins(second, n) for n in range(17)] == [True] * 16 + [False]
+            assert status(server)["streams"] == 116 and refused(server)["streams"] == 2
+        first.send(*(rst(stream(n)) for n in range(10)))
+        wait_until(lambda: status(server)["streams"] == 90, what="the calls' end")
+        assert [begins(first, n) for n in range(101, 112)] == [True] * 10 + [False]
+
+
 def test_streams_are_bounded_by_the_second(narrow):
     with Peer(narrow) as peer:
         begin = time.monotonic()
@@ -132,7 +153,8 @@ def test_streams_are_bounded_by_the_second(narrow):
 
 
 @pytest.mark.parametrize("flag", ["--max-connections", "--max-connections-per-address",
-                                  "--max-connections-per-second", "--max-streams", "--max-streams-per-second"])
+                                  "--max-connections-per-second", "--max-streams",
+                                  "--max-streams-of-all", "--max-streams-per-second"])
 @pytest.mark.parametrize("value", ["0", "-1", "x", "1000000001"])
 def test_a_limit_that_is_none_is_refused_at_the_start(flag, value):
     done = harness.run([harness.CONTACTSD, "serve", f"{flag}={value}"])

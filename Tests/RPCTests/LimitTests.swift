@@ -21,16 +21,33 @@ struct LimitTests {
     }
 
     @Test
-    func `Beginnings of messages are bounded by connection, and by share when there are many`() {
-        let unfinished = UnfinishedMessages()
-        unfinished.charge(UnfinishedMessages.byteCountOfAll)
-        #expect(
-            unfinished.limit(connectionCount: 1000) == UnfinishedMessages.byteCountOfConnection)
-        unfinished.charge(1)
-        #expect(unfinished.limit(connectionCount: 1) == UnfinishedMessages.byteCountOfConnection)
-        #expect(unfinished.limit(connectionCount: 64) == 1 << 20)
-        #expect(
-            unfinished.limit(connectionCount: 100_000) == UnfinishedMessages.leastShareByteCount)
+    func `Beginnings of messages are bounded for all, the newest go first, then those that are late`()
+        throws
+    {
+        let limit = SharedLimit(100_000, leastShare: 1_000)
+        let others = SharedLimit.Part(of: limit)
+        others.add(40_000)
+        let rig = try Embedded(unfinished: limit)
+        func refused(_ kind: String) -> Int { rig.options.counters.refusals.count(of: kind) }
+        // Sixteen bytes each, and what is set aside for the rest.
+        for count in 1...4 {
+            let stream = try rig.client.request(RawPeer.headers())
+            rig.client.append(to: stream, reserving: 16) {
+                $0.writeBytes(RawPeer.envelope([], length: 10_000) + [UInt8](repeating: 1, count: 11))
+            }
+            try rig.exchange()
+            #expect(limit.count == 40_000 + min(count, 3) * 16_384)
+            #expect(refused("unfinished_messages") == max(0, count - 3))
+        }
+        // Now all hold too much, this connection less than its share.
+        others.add(30_000)
+        for tick in 1...3 {
+            rig.channel.embeddedEventLoop.advanceTime(by: ConnectionLimits.tick)
+            try rig.exchange()
+            #expect(refused("late_message") == (tick < 2 ? 0 : 2))
+        }
+        #expect(limit.count == 70_000 + 16_384 && refused("unfinished_messages") == 1)
+        _ = try? rig.channel.finish()
     }
 
     @Test
@@ -46,7 +63,7 @@ struct LimitTests {
             streams.append(stream)
         }
         try await eventually {
-            server.options.unfinished.byteCount == UnfinishedMessages.byteCountOfConnection
+            server.options.unfinished.count == UnfinishedMessages.byteCountOfConnection
         }
         #expect(server.options.counters.refusals.count(of: "unfinished_messages") == 0)
         let last = try peer.open()
@@ -92,7 +109,7 @@ struct LimitTests {
             if case .trailers(_, let fields) = event { fields["grpc-status"] } else { nil }
         }
         #expect(status == ["8"])
-        #expect(options.unfinished.byteCount == 0)
+        #expect(options.unfinished.count == 0)
         _ = try? rig.channel.finish()
     }
 
@@ -159,10 +176,12 @@ private final class Embedded {
     private(set) var events: [Event] = []
 
     init(
-        client limits: ConnectionLimits = ConnectionLimits(), unsent: SharedLimit? = nil
+        client limits: ConnectionLimits = ConnectionLimits(), unsent: SharedLimit? = nil,
+        unfinished: SharedLimit? = nil
     ) throws {
         var options = ServerOptions(budget: ReceiveBudget(limitByteCount: 64 << 20))
         if let unsent { options.unsent = unsent }
+        if let unfinished { options.unfinished = unfinished }
         self.options = options
         client = try Session(role: .client, limits: limits)
         try ServerConnection.serve(channel, router: EchoRouter(log: EchoLog()), options: options)
