@@ -269,7 +269,7 @@ def test_who_has_answers_made_and_does_not_read_is_closed(server):
     message = envelope(pb.BulkUpsertRequest())
     with counted(server, "unread_acknowledgements"), Peer(server, receive_buffer=4096) as peer:
         peer.send(OPEN)
-        piece = (data(1, message) + frame(PING, 0, 0, b"\0" * 8) * 9) * 20
+        piece = (data(1, message) + frame(PING, 0, 0, b"\0" * 8) * 3) * 60
         end = time.monotonic() + 30
         while time.monotonic() < end and not peer.closed:
             try:

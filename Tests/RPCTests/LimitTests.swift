@@ -21,7 +21,7 @@ struct LimitTests {
     }
 
     @Test
-    func `Beginnings of messages are bounded for all, the newest go first, then those that are late`()
+    func `Beginnings of messages are bounded for all: the newest go, and those that are late`()
         throws
     {
         let limit = SharedLimit(100_000, leastShare: 1_000)
@@ -33,7 +33,8 @@ struct LimitTests {
         for count in 1...4 {
             let stream = try rig.client.request(RawPeer.headers())
             rig.client.append(to: stream, reserving: 16) {
-                $0.writeBytes(RawPeer.envelope([], length: 10_000) + [UInt8](repeating: 1, count: 11))
+                $0.writeBytes(RawPeer.envelope([], length: 10_000))
+                $0.writeRepeatingByte(1, count: 11)
             }
             try rig.exchange()
             #expect(limit.count == 40_000 + min(count, 3) * 16_384)
