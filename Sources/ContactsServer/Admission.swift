@@ -33,14 +33,12 @@ final class Admission: Sendable {
         var lastDamage: [String: Int] = [:]
         /// Opened in the second that began then.
         var second = NIODeadline.uptimeNanoseconds(0)
-        var opened = 0
         var openedByAddress: [String: Int] = [:]
 
         /// Begins another second and another period, if it is time.
         mutating func turn(at now: NIODeadline) {
             if now - second >= .seconds(1) {
                 second = now
-                opened = 0
                 openedByAddress.removeAll(keepingCapacity: true)
             }
             if now - damageBegin >= Admission.damagePeriod {
@@ -127,12 +125,10 @@ final class Admission: Sendable {
         _ counts: inout Counts, _ address: String, at now: NIODeadline, _ policy: ServerPolicy
     ) -> Bool {
         counts.turn(at: now)
-        // An address that is over its part does not use up that of others.
         let opened = counts.openedByAddress[address] ?? 0
+        // `AcceptPace` bounds them in all.
         guard opened < max(1, policy.connectionsPerSecond / 2) else { return true }
-        guard counts.opened < policy.connectionsPerSecond else { return true }
         counts.openedByAddress[address] = opened + 1
-        counts.opened += 1
         return false
     }
 

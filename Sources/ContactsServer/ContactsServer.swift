@@ -72,7 +72,9 @@ package final class ContactsServer: Sendable {
                 // Without a free descriptor it waits a second instead of trying again and again.
                 .serverChannelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
-                        try channel.pipeline.syncOperations.addHandler(AcceptBackoffHandler())
+                        try channel.pipeline.syncOperations.addHandlers(
+                            AcceptBackoffHandler(),
+                            AcceptPace(connectionsPerSecond: policy.connectionsPerSecond))
                     }
                 }
                 .childChannelInitializer { channel in

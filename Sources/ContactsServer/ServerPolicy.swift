@@ -11,10 +11,10 @@ package struct ServerPolicy: Sendable {
     /// Of one address, an IPv6 one's network of 64 bits: half of all, so that one peer cannot keep
     /// the others out, while many clients behind one proxy still have room.
     package var connectionsPerAddress = 2048
-    /// Opened in a second, and half of it by one address: as many as may be open, since after a
-    /// restart all clients come back at once. A handshake of TLS costs about a millisecond, so that
-    /// who opens more keeps the processors from everybody else.
-    package var connectionsPerSecond = 4096
+    /// Opened in a second, and half of it by one address: after a restart all clients are back within
+    /// two seconds. A connection in clear text costs some 80 µs, a handshake of TLS a millisecond, so
+    /// that who opens more keeps the processors from everybody else.
+    package var connectionsPerSecond = 2048
     /// Calls of one connection at the same time.
     package var streams = 250
     /// Of all connections together, since one that is idle costs some 2 KiB: 16 MiB. Beyond it a
