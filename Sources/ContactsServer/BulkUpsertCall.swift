@@ -249,18 +249,22 @@ final class BulkUpsertCall: CallHandler {
             }
             if let refusal = number(request, session) { return stop(refusal) }
         } catch {
-            return stop(call.status(of: error, in: message, named: "BulkUpsertRequest"))
+            let status = call.status(of: error, in: message, named: "BulkUpsertRequest")
+            guard case .tooManyContacts(let count) = error else { return stop(status) }
+            return stop(tooMany(count))
         }
         guard contacts.count <= context.policy.contactsPerMessage else {
-            return stop(
-                .tooManyContacts(
-                    contacts.count, limit: context.policy.contactsPerMessage, in: "message"))
+            return stop(tooMany(contacts.count))
         }
         let next = session.take(contacts)
         caller.took(contacts.count)
         credits.append(Credit(lastSequence: next - 1, byteCount: message.creditByteCount))
         checkFailureLimit(session)
         return message.creditByteCount
+    }
+
+    private func tooMany(_ count: Int) -> RPCStatus {
+        .tooManyContacts(count, limit: context.policy.contactsPerMessage, in: "message")
     }
 
     /// Checks the number of a message's first contact, and places the first message of a call that

@@ -18,10 +18,11 @@ from harness import LiveCall, request, upsert, wait_until
 from stubs import pb
 from test_admin import status
 from test_pressure import Locked
-from wire import Connection, envelope, field
+from wire import SERVICE, Connection, envelope, field
 
 MESSAGE_BYTES, CONTACTS, UNANSWERED, OF_ALL = 128 * 1024, 100, 500, 1000
 HEADER_BYTES, HEADER_FIELDS, RESETS, USELESS = 2048, 20, 20, 200
+HELD = UNREAD = 1 << 20
 RESOURCE_EXHAUSTED = 8
 
 
@@ -32,7 +33,7 @@ def limited():
         "--max-resets", RESETS, "--max-useless-frames", USELESS,
         "--max-message-bytes", MESSAGE_BYTES, "--max-contacts-per-message", CONTACTS,
         "--max-unanswered-contacts", UNANSWERED, "--max-unanswered-contacts-of-all", OF_ALL,
-        "--max-held-bytes", 1 << 20, "--max-unread-bytes", 1 << 20)])
+        "--max-held-bytes", HELD, "--max-unread-bytes", UNREAD)])
     upsert(server.stub, [pb.Contact(email="a@limits.example")])
     yield server
     server.close()
@@ -74,6 +75,57 @@ def test_contacts_of_a_message(limited):
             upsert(limited.stub, sent)
         assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
         assert f"{len(sent)}; the limit is {CONTACTS}, use BulkUpsert" in error.value.details()
+
+
+def test_contacts_of_a_message_of_a_stream(limited):
+    for count in (CONTACTS + 1, 10_001):
+        outcome = harness.bulk(limited.stub, [request([pb.Contact(email="a@b.io")] * count)])
+        assert outcome.code == grpc.StatusCode.INVALID_ARGUMENT
+        assert f"the message has {count}; the limit is {CONTACTS}" in outcome.details
+
+
+def test_bytes_of_messages_that_are_held(limited):
+    """Calls wait for the database; what they may send beyond the limit is what the windows let through."""
+    message = envelope(pb.GetContactsRequest(
+        keys=[pb.ContactKey(external_id=f"{n:0200}") for n in range(600)]))
+    with limited.connect() as lock, Connection(limited) as wire:
+        lock.execute("BEGIN")
+        lock.execute("LOCK TABLE contacts")
+        streams = [wire.open(SERVICE + "GetContacts") for _ in range(60)]
+        sent = [wire.send(stream, message, end=True, seconds=0.1) for stream in streams]
+        assert sum(sent) < 60 * len(message)
+        assert status(limited)["unacknowledged_bytes"] <= HELD + (2 << 20)
+        lock.execute("ROLLBACK")
+        answered = [n for n, count in enumerate(sent) if count == len(message)]
+        assert len(answered) * len(message) > HELD - len(message)
+        assert wire.wait(streams[0]).status == 0
+
+
+def test_bytes_of_answers_that_nobody_takes(limited):
+    text = pb.CustomField(name="text", string_value="x" * 95_000)
+    large = contacts(5, "large")
+    for contact in large:
+        upsert(limited.stub, [pb.Contact(email=contact.email, fields=[text])])
+    question = envelope(pb.GetContactsRequest(
+        keys=[pb.ContactKey(email=contact.email) for contact in large]))
+    with Connection(limited, window=0, reads=False) as wire:
+        streams = [wire.open(SERVICE + "GetContacts") for _ in range(60)]
+        for stream in streams:
+            wire.send(stream, question, end=True)
+        wait_until(lambda: status(limited)["unsent_bytes"] >= UNREAD, what="the limit")
+        time.sleep(0.5)
+        assert status(limited)["unsent_bytes"] <= UNREAD + (3 << 20)
+        # Those that had to wait are answered to one who reads.
+        wire.reads = True
+        wire.h2.increment_flow_control_window(1 << 26)
+        for stream in streams:
+            wire.h2.increment_flow_control_window(1 << 20, stream)
+        wire.push()
+        for stream in streams:
+            answer = wire.wait(stream)
+            assert answer.status == 0
+            assert len(answer.messages(pb.GetContactsResponse)[0].entries) == 5
+    wait_until(lambda: status(limited)["unsent_bytes"] == 0, what="nothing unsent")
 
 
 def test_fields_of_a_header(limited):
