@@ -3,12 +3,13 @@
     python attack_figures.py [--seconds 60] [--connections 50] [--contacts 500000] [NAME...]
 
 needs CONTACTSD and CONTACTS, the two programs. Each attack of attacks.py runs alone on one connection,
-then all run together, each on many connections. The attackers are a process of their own at the lowest
+then all but those on TLS run together, each on many connections. The attackers are a process of their own at the lowest
 priority, since elsewhere they would not share the server's processors. Prints a table; fails when a
 bound is broken.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -16,13 +17,15 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
 import grpc
 
 import harness
-from attacks import ATTACKS
+from attacks import ATTACKS, TLS_ATTACKS
+from certificates import Authority
 from stubs import pb, rpc
 
 CONTACTS = os.environ.get("CONTACTS", os.path.join(os.path.dirname(harness.CONTACTSD), "contacts"))
@@ -97,7 +100,8 @@ class Attacker:
 def attack(names, count, seconds, port):
     """In the attackers' process."""
     os.nice(19)
-    attackers = [Attacker(ATTACKS[name], ("127.0.0.1", port)) for name in names for _ in range(count)]
+    attacks = ATTACKS | TLS_ATTACKS
+    attackers = [Attacker(attacks[name], ("127.0.0.1", port)) for name in names for _ in range(count)]
     stopped = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
     end = time.monotonic() + seconds
@@ -124,9 +128,12 @@ class Attackers:
 class Honest:
     """Calls at a steady rate, on a connection of their own, timed from when they were due."""
 
-    def __init__(self, server):
-        self.channel = grpc.insecure_channel(
-            server.address, options=[("grpc.use_local_subchannel_pool", 1)])
+    def __init__(self, server, authority=None):
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        self.channel = (
+            grpc.insecure_channel(server.address, options) if authority is None
+            else grpc.secure_channel(server.address, grpc.ssl_channel_credentials(
+                authority.certificate.read_bytes()), options))
         self.call = rpc.ContactServiceStub(self.channel).UpsertContacts
         self.number = 0
         self.run(0.5)
@@ -178,6 +185,16 @@ def alone(server, honest, name, seconds, failures):
           f" {quiet:.1f} | {attacked:.1f} | {after:.1f} |{'' if is_right else ' BROKEN |'}", flush=True)
 
 
+def each_alone(names, seconds, failures, authority=None, arguments=()):
+    if not names:
+        return
+    # Which ends in order, or fails.
+    with contextlib.closing(harness.Server(arguments=arguments)) as server:
+        honest = Honest(server, authority)
+        for name in names:
+            alone(server, honest, name, seconds, failures)
+
+
 def load(server, name, count):
     """New contacts a second by `contacts load`."""
     begin = time.monotonic()
@@ -215,21 +232,23 @@ def main():
     parser.add_argument("--contacts", type=int, default=500_000)
     parser.add_argument("names", nargs="*")
     told = parser.parse_args()
-    names = told.names or list(ATTACKS)
+    names = told.names or list(ATTACKS | TLS_ATTACKS)
     if told.attack:
         return attack(names, told.connections, told.seconds, told.port)
-    server = harness.Server(arguments=["--admin", "127.0.0.1:0"])
+    clear = [name for name in names if name in ATTACKS]
+    secure = [name for name in names if name in TLS_ATTACKS]
     failures = []
-    try:
-        honest = Honest(server)
-        print("| attack | connections | MiB sent | memory, MiB | p99 before, ms | meanwhile | after |")
-        print("|---|---|---|---|---|---|---|")
-        for name in names:
-            alone(server, honest, name, told.seconds, failures)
-        together(server, names, told.connections, told.contacts, failures)
-        assert server.process.poll() is None
-    finally:
-        server.close()
+    print("| attack | connections | MiB sent | memory, MiB | p99 before, ms | meanwhile | after |")
+    print("|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as directory:
+        authority = Authority(directory)
+        pair = authority.issue_server()
+        each_alone(secure, told.seconds, failures, authority, [
+            "--tls-certificate", str(pair.certificate), "--tls-key", str(pair.key)])
+    each_alone(clear, told.seconds, failures)
+    if clear:
+        with contextlib.closing(harness.Server()) as server:
+            together(server, clear, told.connections, told.contacts, failures)
     if failures:
         sys.exit(f"broken: {', '.join(failures)}")
 

@@ -7,6 +7,7 @@ nothing else, since nobody checks what comes back.
 import dataclasses
 import gzip
 import itertools
+import ssl
 import struct
 
 from frames import (
@@ -215,4 +216,29 @@ ATTACKS = {
     "connections that come and go": Attack(always(b""), pieces=1),
     "connections that come and are reset": Attack(always(b""), pieces=1, hangs_up=True),
     "no HTTP/2": Attack(always(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"), preface=b"", pieces=1),
+}
+
+
+def client_hello():
+    """What begins a handshake, and costs the server a signature."""
+    taken, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["h2"])
+    try:
+        context.wrap_bio(taken, sent, server_hostname="localhost").do_handshake()
+    except ssl.SSLWantReadError:
+        return sent.read()
+    raise AssertionError("the handshake needs an answer")
+
+
+HELLO = client_hello()
+
+# On a port with TLS.
+TLS_ATTACKS = {
+    "handshakes that are left": Attack(always(b""), preface=HELLO, pieces=1),
+    "handshakes that are reset": Attack(always(b""), preface=HELLO, pieces=1, hangs_up=True),
+    "handshakes that go no further": Attack(always(b""), preface=HELLO, pause=1),
+    "a handshake byte by byte": Attack(
+        lambda n: HELLO[n:n + 1], preface=b"", pause=0.1, pieces=len(HELLO)),
+    "no TLS": Attack(always(PREFACE), preface=b"", pieces=1),
 }
