@@ -34,8 +34,9 @@ package enum CallEnd: Sendable, Equatable {
 
 /// Chooses who answers a call.
 package protocol CallRouter: Sendable {
-    /// Called on the loop when the request's headers came. nil: the call is answered UNIMPLEMENTED,
-    /// unless the router has finished it with another status.
+    /// Called on the loop when the request's headers came; the handler keeps of the metadata what it
+    /// needs later. nil: the call is answered UNIMPLEMENTED, unless the router has finished it with
+    /// another status.
     func handler(for head: RequestHead, call: ServerCall) -> (any CallHandler)?
     /// Whether an RPC is at the path. Asked when a request is not gRPC.
     func isKnown(_ path: String) -> Bool

@@ -8,14 +8,13 @@ package import NIOCore
 package struct RequestHead: Sendable {
     /// `/package.Service/Method`, case-sensitive.
     package let path: String
-    package let authority: String
     /// What the client gives the call; nil: for ever.
     package let timeout: TimeAmount?
     /// Echoed to the client, which may tell `+proto` from other sub-formats.
     let contentType: String
     /// The request's messages may be compressed with gzip.
     let isCompressed: Bool
-    private let headers: Headers
+    private var headers: Headers
 
     /// The first value of that name. For names ending in `-bin` use `binaryMetadata`.
     package func metadata(_ name: String) -> String? { headers[name] }
@@ -30,6 +29,9 @@ package struct RequestHead: Sendable {
     package func binaryMetadataValues(_ name: String) -> [[UInt8]] {
         headers.values(name).flatMap { Metadata.binaryValues($0) ?? [] }
     }
+
+    /// Lets the metadata go: by size it is most of what an idle call would keep.
+    mutating func dropMetadata() { headers = Headers() }
 
     /// The client takes messages that are compressed with gzip (gRPC "compression.md").
     var acceptsGzip: Bool {
@@ -49,6 +51,8 @@ package struct RequestHead: Sendable {
     }
 
     private static let contentType = "application/grpc"
+    /// A longer content type is not worth keeping for an answer.
+    private static let maxEchoedByteCount = 64
 
     /// `te: trailers` is expected from clients but not demanded: nghttp2 refuses any other value,
     /// and proxies drop the field.
@@ -80,9 +84,10 @@ package struct RequestHead: Sendable {
         }
         return .accepted(
             RequestHead(
-                path: headers[":path"] ?? "", authority: headers[":authority"] ?? "",
-                timeout: timeout, contentType: contentType, isCompressed: encoding == Gzip.name,
-                headers: headers))
+                path: headers[":path"] ?? "", timeout: timeout,
+                contentType: contentType.utf8.count <= maxEchoedByteCount
+                    ? contentType : Self.contentType,
+                isCompressed: encoding == Gzip.name, headers: headers))
     }
 
     /// `application/grpc`, then the end, a sub-format or a parameter; `application/grpc-web` is

@@ -13,7 +13,8 @@ package final class ServerCall {
     /// What a client has for the rest of a call that was aborted.
     private static let abortGrace = TimeAmount.seconds(1)
 
-    package let head: RequestHead
+    /// Its metadata is there while the router looks for a handler, and gone afterwards.
+    package private(set) var head: RequestHead
     package let eventLoop: any EventLoop
     /// The client's socket address, as text.
     package let peerAddress: String
@@ -32,6 +33,7 @@ package final class ServerCall {
     private var inbox: Inbox
     /// Of the inbox; here it costs nothing to ask.
     private let inflates: Bool
+    private let acceptsGzip: Bool
     private var outbound: OutboundStream?
     private var handler: (any CallHandler)?
     /// Cleared when the stream is gone, which ends the cycle with the connection's table of calls.
@@ -78,6 +80,7 @@ package final class ServerCall {
         self.unsentAnswers = connection.unsent
         self.budget = connection.options.budget
         self.inflates = head.isCompressed
+        self.acceptsGzip = head.acceptsGzip
         self.inbox = Inbox(
             maxMessageByteCount: connection.options.maxMessageByteCount, inflates: inflates)
         self.compressesMessages = head.isCompressed
@@ -248,7 +251,7 @@ package final class ServerCall {
             (":status", "200"), ("content-type", head.contentType),
             ("grpc-accept-encoding", RequestHead.acceptedEncodings),
         ])
-        if compressesMessages, head.acceptsGzip {
+        if compressesMessages, acceptsGzip {
             mayCompress = true
             headers.add("grpc-encoding", Gzip.name)
         }
@@ -260,6 +263,8 @@ package final class ServerCall {
 
     /// What of the request is in memory.
     var heldByteCount: Int { inbox.heldByteCount }
+
+    func dropMetadata() { head.dropMetadata() }
 
     func start(_ handler: any CallHandler) {
         guard !state.isFinished else { return }

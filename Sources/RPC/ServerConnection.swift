@@ -259,7 +259,9 @@ package final class ServerConnection: SessionDelegate {
             let call = ServerCall(head: head, stream: stream, session: session, connection: self)
             calls[stream] = call
             callsChanged(by: 1)
-            guard let handler = router.handler(for: head, call: call) else {
+            let handler = router.handler(for: head, call: call)
+            call.dropMetadata()
+            guard let handler else {
                 call.finish(RPCStatus(.unimplemented, "unknown method \(head.path)"))
                 return
             }

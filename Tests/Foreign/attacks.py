@@ -203,6 +203,9 @@ ATTACKS = {
             ">BI", 0, LARGEST)) for n in range(200)), pause=0.002),
     "idle streams": Attack(always(b""), b"".join(
         headers(stream(n), request_fields(STREAM)) for n in range(250)), pause=1),
+    "idle streams with large headers": Attack(always(b""), b"".join(headers(
+        stream(n), payload=block(request_fields(STREAM)) + field(b"x", b"y" * 15000),
+        flags=END_HEADERS) for n in range(250)), pause=1),
     # Peers that do not read.
     "PINGs and no reading": Attack(
         always(frame(PING, 0, 0, b"\0" * 8) * 100), reads=False, events=100, **PINGS),

@@ -13,7 +13,7 @@ struct TestService: CallRouter {
     func handler(for head: RequestHead, call: ServerCall) -> (any CallHandler)? {
         guard head.path.hasPrefix(Self.path) else { return nil }
         return TestCall.Method(rawValue: String(head.path.dropFirst(Self.path.count)))
-            .map(TestCall.init)
+            .map { TestCall($0, head) }
     }
 }
 
@@ -37,6 +37,7 @@ final class TestCall: CallHandler {
     private static let unsentByteCount = 256 * 1024
 
     private let method: Method
+    private let head: RequestHead
     private var steps: ArraySlice<Step> = []
     private var requestCount = 0
     private var payloadByteCount = 0
@@ -45,7 +46,10 @@ final class TestCall: CallHandler {
     private var isPausing = false
     private var isRequestComplete = false
 
-    init(_ method: Method) { self.method = method }
+    init(_ method: Method, _ head: RequestHead) {
+        self.method = method
+        self.head = head
+    }
 
     func messagesAvailable(_ call: ServerCall) {
         while let message = call.nextMessage() {
@@ -111,7 +115,7 @@ final class TestCall: CallHandler {
                 return pause(for: response, call)
             case .send(let response): send(response, call)
             case .finish(var status):
-                if let value = call.head.metadata("x-grpc-test-echo-trailing-bin") {
+                if let value = head.metadata("x-grpc-test-echo-trailing-bin") {
                     status.metadata.add("x-grpc-test-echo-trailing-bin", value)
                 }
                 call.finish(status)
@@ -155,6 +159,6 @@ final class TestCall: CallHandler {
             if case .send(let response) = step { response.isCompressed } else { false }
         }
         let name = "x-grpc-test-echo-initial"
-        call.sendHeaders(Headers(call.head.metadataValues(name).map { (name, $0) }))
+        call.sendHeaders(Headers(head.metadataValues(name).map { (name, $0) }))
     }
 }
