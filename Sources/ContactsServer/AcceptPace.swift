@@ -11,21 +11,30 @@ final class AcceptPace: ChannelDuplexHandler {
     typealias InboundOut = any Channel
     typealias OutboundIn = any Channel
 
-    /// So many may come at once.
+    /// So much of a second's connections may come at once.
     private static let slack = TimeAmount.milliseconds(10)
+    /// One that is closed at once costs a fraction, and lets others behind it come sooner.
+    private static let refusedPerServed: Int64 = 4
 
+    private let admission: Admission
     private let interval: TimeAmount
+    private let refusedInterval: TimeAmount
     /// When the next one would be due, had they come evenly.
     private var due = NIODeadline.uptimeNanoseconds(0)
     private var laterRead: Scheduled<Void>?
 
-    init(connectionsPerSecond: Int) {
+    init(_ admission: Admission, connectionsPerSecond: Int) {
+        self.admission = admission
         interval = .nanoseconds(1_000_000_000 / Int64(connectionsPerSecond))
+        refusedInterval = .nanoseconds(interval.nanoseconds / Self.refusedPerServed)
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        due = max(due, context.eventLoop.now) + interval
-        context.fireChannelRead(data)
+        let now = context.eventLoop.now
+        let channel = unwrapInboundIn(data)
+        let mayCome = admission.mayCome(channel.remoteAddress, at: now)
+        due = max(due, now) + (mayCome ? interval : refusedInterval)
+        if mayCome { context.fireChannelRead(data) } else { channel.close(promise: nil) }
     }
 
     func read(context: ChannelHandlerContext) {

@@ -61,6 +61,22 @@ final class Admission: Sendable {
         self.log = log
     }
 
+    /// Whether an address may open another connection in this second.
+    func mayCome(_ remote: SocketAddress?, at now: NIODeadline) -> Bool {
+        let address = Self.name(remote)
+        let isTooFast = counts.withLockedValue { counts in
+            counts.turn(at: now)
+            let opened = counts.openedByAddress[address] ?? 0
+            guard opened < max(1, policy.connectionsPerSecond / 2) else { return true }
+            counts.openedByAddress[address] = opened + 1
+            return false
+        }
+        guard isTooFast else { return true }
+        refusals.add(.connectionRate)
+        log.refused(.connectionRate, address)
+        return false
+    }
+
     /// To be called when a channel was accepted; what it throws closes the channel.
     ///
     /// - Parameter serve: Sets the channel up: at once, or later for an address that does damage.
@@ -111,7 +127,7 @@ final class Admission: Sendable {
 
     private func enter(_ address: String, at now: NIODeadline) -> Refusal? {
         counts.withLockedValue { counts in
-            if Self.isTooFast(&counts, address, at: now, policy) { return .connectionRate }
+            counts.turn(at: now)
             if counts.all >= policy.connections { return .connections }
             let count = counts.ofAddress[address] ?? 0
             if count >= policy.connectionsPerAddress { return .connectionsPerAddress }
@@ -119,17 +135,6 @@ final class Admission: Sendable {
             counts.ofAddress[address] = count + 1
             return nil
         }
-    }
-
-    private static func isTooFast(
-        _ counts: inout Counts, _ address: String, at now: NIODeadline, _ policy: ServerPolicy
-    ) -> Bool {
-        counts.turn(at: now)
-        let opened = counts.openedByAddress[address] ?? 0
-        // `AcceptPace` bounds them in all.
-        guard opened < max(1, policy.connectionsPerSecond / 2) else { return true }
-        counts.openedByAddress[address] = opened + 1
-        return false
     }
 
     private func leave(_ address: String, after time: TimeAmount) {

@@ -74,7 +74,8 @@ package final class ContactsServer: Sendable {
                     channel.eventLoop.makeCompletedFuture {
                         try channel.pipeline.syncOperations.addHandlers(
                             AcceptBackoffHandler(),
-                            AcceptPace(connectionsPerSecond: policy.connectionsPerSecond))
+                            AcceptPace(admission, connectionsPerSecond: policy.connectionsPerSecond)
+                        )
                     }
                 }
                 .childChannelInitializer { channel in

@@ -11,14 +11,14 @@ package struct ServerPolicy: Sendable {
     /// Of one address, an IPv6 one's network of 64 bits: half of all, so that one peer cannot keep
     /// the others out, while many clients behind one proxy still have room.
     package var connectionsPerAddress = 2048
-    /// Opened in a second, and half of it by one address: after a restart all clients are back within
-    /// two seconds. A connection in clear text costs some 80 µs, a handshake of TLS a millisecond, so
-    /// that who opens more keeps the processors from everybody else.
+    /// Opened in a second, and half of it by one address. A connection in clear text costs some 80 µs, a
+    /// handshake of TLS up to a millisecond, so that who opens more keeps the processors from everybody
+    /// else. Clients that all come back at once after a restart wait their turn.
     package var connectionsPerSecond = 2048
     /// Calls of one connection at the same time.
     package var streams = 250
     /// Of all connections together, since one that is idle costs some 2 KiB: 16 MiB. Beyond it a
-    /// connection may have `ServerLimits.leastStreams`.
+    /// connection may have `ServerLimits.leastStreams`, and those without a key lose theirs.
     package var streamsOfAll = 8192
     /// Calls that one connection begins in a second.
     package var streamsPerSecond = 10_000

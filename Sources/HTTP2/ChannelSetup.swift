@@ -28,8 +28,8 @@ package enum ChannelSetup {
     }
 }
 
-/// A buffer for each read, so that a connection keeps none while it is idle. NIO keeps the first one of
-/// each, which is a small one.
+/// A buffer for each read, so that a connection in clear text keeps none while it is idle. NIO keeps the
+/// first one of each, which is a small one; TLS has one of its own.
 private struct FreshReadBuffers: RecvByteBufferAllocator {
     private static let firstByteCount = 1024
 

@@ -260,6 +260,12 @@ package final class Session {
         submitted()
     }
 
+    /// Refuses the stream because of what others have open, which is nothing that its peer has done.
+    package func refuseForOthers(_ stream: StreamID) {
+        _ = nghttp2_submit_rst_stream(session, 0, stream, ErrorCode.refusedStream.rawValue)
+        submitted()
+    }
+
     package func reset(_ stream: StreamID, _ code: ErrorCode) {
         if code == .refusedStream { sink.flood.refusedStream() }
         _ = nghttp2_submit_rst_stream(session, 0, stream, code.rawValue)

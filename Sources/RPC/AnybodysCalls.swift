@@ -12,6 +12,10 @@ struct AnybodysCalls {
     /// Of all requests to them on one connection: four that are as large as they may be.
     static let heldByteCount = 4 * (messageByteCount + Envelope.prefixByteCount)
 
+    /// Of calls that stay open, such as those that watch the server's health, while the server has as
+    /// many calls as it may.
+    static let leastCount = 4
+
     private var calls: [StreamID: ServerCall] = [:]
 
     mutating func add(_ call: ServerCall) { calls[call.stream] = call }
@@ -21,6 +25,11 @@ struct AnybodysCalls {
     }
 
     var unsentByteCount: Int { calls.values.reduce(0) { $0 + $1.unsentByteCount } }
+
+    var newestBeyondLeast: ServerCall? {
+        let open = calls.values.filter { !$0.isFinished }
+        return open.count > Self.leastCount ? open.max { $0.stream < $1.stream } : nil
+    }
 
     /// The newest one that holds anything, if together they hold too much.
     var oneTooMany: ServerCall? {

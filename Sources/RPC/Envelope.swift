@@ -81,10 +81,6 @@ package struct EnvelopeReader {
     /// All bytes appended and not given out as messages, prefixes included.
     package private(set) var unreadByteCount = 0
 
-    /// A message announced in its prefix gets so much memory at once; a larger one grows as its
-    /// bytes come, since the prefix may lie.
-    private static let trustedByteCount = 64 * 1024
-
     /// A list of chunks longer than this gives its memory back when it is read.
     private static let keptChunkCount = 1024
 
@@ -96,11 +92,8 @@ package struct EnvelopeReader {
     /// There may be whole messages: `next` has not said nil since the last `append`.
     package var mayHoldMessages: Bool { firstChunk < chunks.count }
 
-    /// What the beginning of a message takes, if that is all there is: its bytes, or what was set aside
-    /// for it at once.
-    var unfinishedByteCount: Int {
-        mayHoldMessages ? 0 : max(unreadByteCount, min(partial.capacity, Self.trustedByteCount))
-    }
+    /// Of the beginning of a message, if that is all there is. Its buffer has at most twice as many.
+    var unfinishedByteCount: Int { mayHoldMessages ? 0 : unreadByteCount }
 
     package mutating func append(_ chunk: consuming ByteBuffer) {
         guard chunk.readableBytes > 0 else { return }
@@ -184,10 +177,8 @@ package struct EnvelopeReader {
             in: partial, limit: maxMessageByteCount, takesCompressed: takesCompressed)
         let goal = Envelope.prefixByteCount + (length ?? 0)
         let count = min(goal - partial.readableBytes, chunk.readableBytes)
-        if partial.capacity == 0 || (length != nil && partial.capacity < goal) {
-            partial.reserveCapacity(
-                minimumWritableBytes: min(goal - partial.readableBytes, Self.trustedByteCount))
-        }
+        // What comes is taken, and not what the prefix announces, since it may lie.
+        if partial.capacity == 0 { partial.reserveCapacity(chunk.readableBytes) }
         if let piece = chunk.readSlice(length: count) { partial.writeImmutableBuffer(piece) }
         if chunk.readableBytes > 0 { chunks[firstChunk] = chunk } else { finishFirstChunk() }
         let whole = try Self.length(

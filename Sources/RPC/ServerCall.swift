@@ -109,6 +109,7 @@ package final class ServerCall {
                 return message
             }
             if state.isHalfClosed { try inbox.finish() }
+            rechargeUnfinished()
         } catch {
             if inflates {
                 chargeSurplus()
@@ -338,14 +339,17 @@ package final class ServerCall {
         if unfinishedTickCount > UnfinishedMessages.maxTickCount
             || isFull && unfinishedTickCount > UnfinishedMessages.maxTickCountWhenFull
         {
-            giveUpMessage(.lateMessage, "a message takes too long to come")
+            giveUp(
+                .lateMessage, isFull ? .unavailable : .resourceExhausted,
+                "a message takes too long to come")
         }
     }
 
-    /// Ends the call for the message that is under way.
-    func giveUpMessage(_ refusal: Refusal, _ why: String) {
+    /// Ends the call for what it keeps here. UNAVAILABLE: because of what others keep, so that it may be
+    /// tried again.
+    func giveUp(_ refusal: Refusal, _ code: RPCCode, _ why: String) {
         connection?.options.counters.refusals.add(refusal)
-        let status = RPCStatus(.resourceExhausted, why)
+        let status = RPCStatus(code, why)
         end(with: status, by: .protocolError(status))
     }
 

@@ -163,6 +163,7 @@ package final class ServerConnection: SessionDelegate {
         }
         deliver()
         boundUnfinished()
+        boundAnybodysCalls()
         recheckWithheldCredit()
     }
 
@@ -186,6 +187,7 @@ package final class ServerConnection: SessionDelegate {
             if tickCount == Self.maxFinishedTickCount { session?.reset(stream, .cancel) }
         }
         boundUnfinished()
+        boundAnybodysCalls()
         if isHeldBack { return }
         for call in Array(calls.values) { call.messageTick() }
     }
@@ -242,7 +244,7 @@ package final class ServerConnection: SessionDelegate {
         }
         guard openCalls.hasRoomToKeep else {
             options.counters.refusals.add(.streams)
-            return session.reset(stream, .refusedStream)
+            return session.refuseForOthers(stream)
         }
         if headers.isTruncated { options.counters.refusals.add(.headers) }
         switch RequestHead.read(headers) {
@@ -303,13 +305,29 @@ package final class ServerConnection: SessionDelegate {
     /// The newest calls are given up first, so that the older ones come to their end.
     private func boundUnfinished() {
         while let call = anybodysCalls.oneTooMany {
-            call.giveUpMessage(.unfinishedMessages, "too much at once of what needs no key")
+            call.giveUp(
+                .unfinishedMessages, .resourceExhausted, "too much at once of what needs no key")
         }
-        while unfinished.excess > 0 || unfinished.count > UnfinishedMessages.byteCountOfConnection {
-            let begun = calls.values.filter { $0.unfinishedByteCount > 0 }
-            guard let newest = begun.max(by: { $0.stream < $1.stream }) else { return }
-            newest.giveUpMessage(
-                .unfinishedMessages, "too many large messages at once on one connection")
+        while unfinished.count > UnfinishedMessages.byteCountOfConnection {
+            guard let call = newestUnfinished else { return }
+            call.giveUp(
+                .unfinishedMessages, .resourceExhausted,
+                "too many large messages at once on one connection")
+        }
+        while unfinished.excess > 0 {
+            guard let call = newestUnfinished else { return }
+            call.giveUp(.unfinishedMessages, .unavailable, "too many messages are under way")
+        }
+    }
+
+    private var newestUnfinished: ServerCall? {
+        calls.values.filter { $0.unfinishedByteCount > 0 }.max { $0.stream < $1.stream }
+    }
+
+    /// Nobody without a key shall take the calls of those who have one.
+    private func boundAnybodysCalls() {
+        while options.openCalls.isFull, let call = anybodysCalls.newestBeyondLeast {
+            call.giveUp(.streams, .unavailable, "too many calls are open")
         }
     }
 

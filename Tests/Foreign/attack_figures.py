@@ -2,7 +2,7 @@
 
     python attack_figures.py [--seconds 60] [--connections 50] [--contacts 500000] [NAME...]
 
-needs CONTACTSD and CONTACTS, the two programs. Each attack of attacks.py runs alone on one connection,
+needs CONTACTSD and CONTACTS, the two programs. Each attack of attacks.py runs alone, most on one connection,
 then all but those on TLS run together, each on many connections. The attackers are a process of their own at the lowest
 priority, since elsewhere they would not share the server's processors. Prints a table; fails when a
 bound is broken.
@@ -10,6 +10,7 @@ bound is broken.
 
 import argparse
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -48,9 +49,10 @@ class Attacker:
     def open(self):
         self.socket = socket.socket()
         self.socket.bind(("127.0.0.2", 0))
-        self.socket.settimeout(5)
-        self.socket.connect(self.address)
         self.socket.setblocking(False)
+        code = self.socket.connect_ex(self.address)
+        if code not in (0, errno.EINPROGRESS):
+            raise OSError(code, os.strerror(code))
         self.unsent = memoryview(self.attack.first())
         self.pieces = self.attack.pieces_of()
         self.opened += 1
@@ -171,7 +173,8 @@ class Memory(threading.Thread):
 def alone(server, honest, name, seconds, failures):
     quiet = honest.run(min(seconds, 10))
     before, memory = server.memory("VmRSS"), Memory(server)
-    attackers = Attackers([name], 1, 10 * seconds + 60, server.port)
+    count = (ATTACKS | TLS_ATTACKS)[name].at_once
+    attackers = Attackers([name], count, 10 * seconds + 60, server.port)
     time.sleep(1)
     attacked = honest.run(seconds)
     told = attackers.finish()

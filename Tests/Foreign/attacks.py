@@ -44,6 +44,8 @@ class Attack:
     pause: float = 0
     # Pieces of one connection; then it opens another. None: as many as the server takes.
     pieces: int = None
+    # Connections at once, where it is these that count.
+    at_once: int = 1
     # What its first bytes are, and whether it hangs up with a reset.
     preface: bytes = PREFACE
     hangs_up: bool = False
@@ -216,9 +218,11 @@ ATTACKS = {
         streams(lambda s: call(s, message=pb.GetContactsRequest(
             keys=[pb.ContactKey(email="h1@honest.example")] * 2000)), 1), reads=False, pause=0.05),
     # Connections.
-    "connections that come and go": Attack(always(b""), pieces=1),
-    "connections that come and are reset": Attack(always(b""), pieces=1, hangs_up=True),
-    "no HTTP/2": Attack(always(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"), preface=b"", pieces=1),
+    "connections that come and go": Attack(always(b""), pieces=1, at_once=50),
+    "connections that come and are reset": Attack(
+        always(b""), pieces=1, hangs_up=True, at_once=50),
+    "no HTTP/2": Attack(
+        always(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"), preface=b"", pieces=1, at_once=50),
 }
 
 
@@ -238,10 +242,11 @@ HELLO = client_hello()
 
 # On a port with TLS.
 TLS_ATTACKS = {
-    "handshakes that are left": Attack(always(b""), preface=HELLO, pieces=1),
-    "handshakes that are reset": Attack(always(b""), preface=HELLO, pieces=1, hangs_up=True),
-    "handshakes that go no further": Attack(always(b""), preface=HELLO, pause=1),
+    "handshakes that are left": Attack(always(b""), preface=HELLO, pieces=1, at_once=50),
+    "handshakes that are reset": Attack(always(b""), preface=HELLO, pieces=1,
+                                        hangs_up=True, at_once=50),
+    "handshakes that go no further": Attack(always(b""), preface=HELLO, pause=1, at_once=50),
     "a handshake byte by byte": Attack(
         lambda n: HELLO[n:n + 1], preface=b"", pause=0.1, pieces=len(HELLO)),
-    "no TLS": Attack(always(PREFACE), preface=b"", pieces=1),
+    "no TLS": Attack(always(PREFACE), preface=b"", pieces=1, at_once=50),
 }

@@ -94,10 +94,10 @@ def test_bytes_of_messages_that_are_held(limited):
         streams = [wire.open(SERVICE + "GetContacts") for _ in range(60)]
         sent = [wire.send(stream, message, end=True, seconds=0.1) for stream in streams]
         assert sum(sent) < 60 * len(message)
+        wait_until(lambda: HELD - len(message) < status(limited)["unacknowledged_bytes"],
+                   what="the limit")
         assert status(limited)["unacknowledged_bytes"] <= HELD + (2 << 20)
         lock.execute("ROLLBACK")
-        answered = [n for n, count in enumerate(sent) if count == len(message)]
-        assert len(answered) * len(message) > HELD - len(message)
         assert wire.wait(streams[0]).status == 0
 
 

@@ -15,7 +15,7 @@ final class EchoLog: Sendable {
 
 /// `/test.Echo/Each` answers each message with itself; `Count` answers the number of messages and
 /// bytes at the end; `Fail` answers a status at once; `Flood` sends 64 KiB messages for ever;
-/// `Silent` never answers; `Hold` pulls messages and never returns their credit.
+/// `Silent` and `Anybody` never answer, the latter needs no key; `Hold` pulls messages and never returns their credit.
 struct EchoRouter: CallRouter {
     let log: EchoLog
 
@@ -24,6 +24,9 @@ struct EchoRouter: CallRouter {
         switch name {
         case "Each", "Count", "Flood", "Silent", "Hold":
             return EchoHandler(String(name), log)
+        case "Anybody":
+            call.answerAnybody()
+            return EchoHandler("Silent", log)
         case "Fail":
             call.finish(
                 RPCStatus(

@@ -29,12 +29,11 @@ struct LimitTests {
         others.add(40_000)
         let rig = try Embedded(unfinished: limit)
         func refused(_ kind: String) -> Int { rig.options.counters.refusals.count(of: kind) }
-        // Sixteen bytes each, and what is set aside for the rest.
         for count in 1...4 {
             let stream = try rig.client.request(RawPeer.headers())
-            rig.client.append(to: stream, reserving: 16) {
-                $0.writeBytes(RawPeer.envelope([], length: 10_000))
-                $0.writeRepeatingByte(1, count: 11)
+            rig.client.append(to: stream, reserving: 16_384) {
+                $0.writeBytes(RawPeer.envelope([], length: 30_000))
+                $0.writeRepeatingByte(1, count: 16_379)
             }
             try rig.exchange()
             #expect(limit.count == 40_000 + min(count, 3) * 16_384)
@@ -48,6 +47,58 @@ struct LimitTests {
             #expect(refused("late_message") == (tick < 2 ? 0 : 2))
         }
         #expect(limit.count == 70_000 + 16_384 && refused("unfinished_messages") == 1)
+        _ = try? rig.channel.finish()
+    }
+
+    @Test
+    func `The beginning of a message counts also when what is before it is pulled late`() throws {
+        let rig = try Embedded()
+        let stream = try rig.client.request(RawPeer.headers("/test.Echo/Each"))
+        // The first message's answer is more than the handler leaves unsent at once.
+        let first = RawPeer.envelope([UInt8](repeating: 1, count: 300_000))
+        rig.client.append(to: stream, reserving: first.count + 10_000) {
+            $0.writeBytes(first + RawPeer.envelope([], length: 20_000))
+            $0.writeRepeatingByte(1, count: 9_995)
+        }
+        try rig.exchange()
+        #expect(rig.options.unfinished.count == 10_000)
+        _ = try? rig.channel.finish()
+    }
+
+    @Test
+    func `Calls that need no key are ended when there are too many in all`() throws {
+        let limit = SharedLimit(20, leastShare: 16)
+        let rig = try Embedded(openCalls: limit)
+        for _ in 0..<10 { _ = try rig.client.request(RawPeer.headers("/test.Echo/Anybody")) }
+        try rig.exchange()
+        let others = SharedLimit.Part(of: limit)
+        others.add(9)
+        rig.channel.embeddedEventLoop.advanceTime(by: ConnectionLimits.tick)
+        try rig.exchange()
+        #expect(rig.options.counters.refusals.count(of: "streams") == 0 && limit.count == 19)
+        others.add(1)
+        rig.channel.embeddedEventLoop.advanceTime(by: ConnectionLimits.tick)
+        try rig.exchange()
+        #expect(rig.options.counters.refusals.count(of: "streams") == 6)
+        let statuses = rig.events.compactMap { event -> String? in
+            if case .head(_, let fields, _) = event { fields["grpc-status"] } else { nil }
+        }
+        #expect(statuses == [String](repeating: "14", count: 6))
+        _ = try? rig.channel.finish()
+    }
+
+    @Test
+    func `Who is refused because of others is not ended for it`() throws {
+        let limit = SharedLimit(1, leastShare: 1)
+        let rig = try Embedded(openCalls: limit)
+        let count = ConnectionLimits().cheapFrameCountPerTick + 100
+        for _ in 0..<count {
+            _ = try rig.client.request(RawPeer.headers("/test.Echo/Silent"))
+            try rig.exchange()
+        }
+        #expect(rig.options.counters.refusals.count(of: "streams") == count - 1)
+        #expect(rig.options.counters.refusals.count(of: "useless_frames") == 0)
+        #expect(limit.count == 1 && rig.channel.isActive)
         _ = try? rig.channel.finish()
     }
 
@@ -178,11 +229,12 @@ private final class Embedded {
 
     init(
         client limits: ConnectionLimits = ConnectionLimits(), unsent: SharedLimit? = nil,
-        unfinished: SharedLimit? = nil
+        unfinished: SharedLimit? = nil, openCalls: SharedLimit? = nil
     ) throws {
         var options = ServerOptions(budget: ReceiveBudget(limitByteCount: 64 << 20))
         if let unsent { options.unsent = unsent }
         if let unfinished { options.unfinished = unfinished }
+        if let openCalls { options.openCalls = openCalls }
         self.options = options
         client = try Session(role: .client, limits: limits)
         try ServerConnection.serve(channel, router: EchoRouter(log: EchoLog()), options: options)
