@@ -120,11 +120,11 @@ fuzz: packages fuzz-packages ## Fuzzes for SECONDS=60 each TARGET='http2 envelop
 	done
 
 # With a sanitizer, whose report fails the run. Everything is built anew, in its own folder.
-test-asan: packages ## Runs the Swift tests with the address sanitizer
-	@Tests/Sanitizers/run.sh address
+test-asan: packages test-packages $(VENV)/made ## Runs all tests with the address sanitizer
+	@Tests/Sanitizers/run.sh address $(VENV)/bin/python
 
-test-tsan: packages ## Runs the Swift tests with the thread sanitizer
-	@Tests/Sanitizers/run.sh thread
+test-tsan: packages test-packages $(VENV)/made ## Runs the Swift tests with the thread sanitizer
+	@Tests/Sanitizers/run.sh thread $(VENV)/bin/python
 
 # A seed that fails prints itself; MODEL_SEED=n in the environment repeats it.
 SECONDS ?= 600

@@ -28,7 +28,8 @@ package final class KeyTable: Sendable {
 
     private struct Contents {
         var byID: [String: KeyUse] = [:]
-        var byCertificate: [String: KeyUse] = [:]
+        /// By bytes: to Swift, texts that only look the same are equal.
+        var byCertificate: [[UInt8]: KeyUse] = [:]
         var wasAnyMade = false
     }
 
@@ -69,7 +70,7 @@ package final class KeyTable: Sendable {
     package func find(certificateNames: [String]) -> KeyUse? {
         guard !certificateNames.isEmpty else { return nil }
         let byCertificate = contents.withLockedValue { $0.byCertificate }
-        let use = certificateNames.lazy.compactMap { byCertificate[$0] }.first
+        let use = certificateNames.lazy.compactMap { byCertificate[Array($0.utf8)] }.first
         guard let use, !Self.isExpired(use.key) else { return nil }
         return use
     }
@@ -97,7 +98,7 @@ package final class KeyTable: Sendable {
                 let use = contents.byID[key.id] ?? KeyUse(key)
                 if use.key != key { use.update(key) }
                 next.byID[key.id] = use
-                if let name = key.certificateName { next.byCertificate[name] = use }
+                if let name = key.certificateName { next.byCertificate[Array(name.utf8)] = use }
             }
             let ended = contents.byID.values.filter { next.byID[$0.key.id] == nil }
             contents = next

@@ -21,7 +21,7 @@ extension RequestDecoder {
     /// - Returns: The import's id.
     package func decodeGetImport(_ bytes: UnsafeRawBufferPointer) throws(DecodeError) -> String {
         let message = try unpack(bytes, contacts__v1__get_import_request__unpack)
-        let importID = try Self.text(message.pointee.import_id, "import_id")
+        let importID = try Self.importID(message.pointee.import_id)
         guard !importID.isEmpty else {
             throw DecodeError.invalid(field: "import_id", description: "it is empty")
         }

@@ -175,16 +175,21 @@ extension RequestDecoder {
         throw DecodeError.invalid(field: "options", description: "they stand twice in one message")
     }
 
+    static func importID(_ text: ProtobufCBinaryData) throws(DecodeError) -> String {
+        let importID = try Self.text(text, "import_id")
+        guard importID.unicodeScalars.count <= 128 else {
+            throw DecodeError.invalid(
+                field: "import_id", description: "it has more than 128 characters")
+        }
+        return importID
+    }
+
     static func options(
         _ pointer: UnsafeMutablePointer<Contacts__V1__UpsertOptions>
     ) throws(DecodeError) -> UpsertOptions {
         let message = pointer.pointee
         var options = UpsertOptions()
-        options.importID = try text(message.import_id, "import_id")
-        guard options.importID.unicodeScalars.count <= 128 else {
-            throw DecodeError.invalid(
-                field: "import_id", description: "it has more than 128 characters")
-        }
+        options.importID = try importID(message.import_id)
         options.matchBy = try value(message.match_by.rawValue, "match_by")
         options.writeMode = try value(message.write_mode.rawValue, "write_mode")
         options.existence = try value(message.existence.rawValue, "existence")

@@ -1,7 +1,7 @@
 // Liveness, readiness and what is open over HTTP/1.1, for those who ask without gRPC.
 //
 // In: GET /livez, /readyz, /status. Out: 200, or 503 with a word why. Event loop threads; nothing is
-// read of a request but its first line, and a connection serves one after another.
+// read of a request but its first line, and a connection serves one.
 
 internal import Ingest
 internal import NIOCore
@@ -9,8 +9,8 @@ internal import NIOHTTP1
 internal import NIOPosix
 
 package final class AdminServer: Sendable {
-    /// A probe answers at once or not at all.
-    private static let idleLimit = TimeAmount.seconds(10)
+    /// A probe asks and reads at once or not at all.
+    private static let timeLimit = TimeAmount.seconds(10)
 
     private let listener: any Channel
 
@@ -24,7 +24,9 @@ package final class AdminServer: Sendable {
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let pipeline = channel.pipeline.syncOperations
-                    try pipeline.addHandler(IdleStateHandler(readTimeout: Self.idleLimit))
+                    channel.eventLoop.scheduleTask(in: Self.timeLimit) {
+                        channel.close(promise: nil)
+                    }
                     try pipeline.configureHTTPServerPipeline(withErrorHandling: true)
                     try pipeline.addHandler(AdminHandler(status))
                 }
@@ -71,10 +73,6 @@ private final class AdminHandler: ChannelInboundHandler {
         }
     }
 
-    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if event is IdleStateHandler.IdleStateEvent { context.close(promise: nil) }
-    }
-
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         context.close(promise: nil)
     }
@@ -99,12 +97,15 @@ private final class AdminHandler: ChannelInboundHandler {
         var headers = HTTPHeaders()
         headers.add(name: "content-type", value: answer.type + "; charset=utf-8")
         headers.add(name: "content-length", value: String(text.utf8.count))
+        headers.add(name: "connection", value: "close")
         let head = HTTPResponseHead(
             version: .http1_1, status: answer.status, headers: headers)
         context.write(wrapOutboundOut(.head(head)), promise: nil)
         context.write(
             wrapOutboundOut(.body(.byteBuffer(context.channel.allocator.buffer(string: text)))),
             promise: nil)
-        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+        let written = context.eventLoop.makePromise(of: Void.self)
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: written)
+        written.futureResult.assumeIsolated().whenComplete { _ in context.close(promise: nil) }
     }
 }

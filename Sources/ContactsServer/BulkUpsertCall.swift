@@ -142,7 +142,7 @@ final class BulkUpsertCall: CallHandler {
         if case .opening = state {
             if !call.unanswered.hasRoomForFirst {
                 lookAgain(call)
-            } else if let first = call.nextMessage() {
+            } else if mayTake(call), let first = call.nextMessage() {
                 open(call, first)
             } else if case .opening = state, call.isRequestComplete {
                 // No message at all: an import of no contacts.
@@ -188,6 +188,8 @@ final class BulkUpsertCall: CallHandler {
             options = try request.options() ?? UpsertOptions()
             _ = try ContactRules(options)
             firstCount = min(request.contacts.count, context.policy.contactsPerMessage)
+            // At once, or many calls that begin together would all pass.
+            caller.took(firstCount)
         } catch {
             return end(call, call.status(of: error, in: message, named: "BulkUpsertRequest"))
         }
@@ -257,7 +259,7 @@ final class BulkUpsertCall: CallHandler {
             return stop(tooMany(contacts.count))
         }
         let next = session.take(contacts)
-        caller.took(contacts.count)
+        if messageCount > 1 { caller.took(contacts.count) }
         credits.append(Credit(lastSequence: next - 1, byteCount: message.creditByteCount))
         checkFailureLimit(session)
         return message.creditByteCount

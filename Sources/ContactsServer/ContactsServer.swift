@@ -62,7 +62,8 @@ package final class ContactsServer: Sendable {
         let admission = Admission(policy, options.counters.refusals, log)
         options.connectionFailed = { fault, address, detail in
             log.ended(fault, address, detail)
-            admission.faulted(address)
+            // Many clients behind one address may vanish together.
+            if fault != .silence { admission.faulted(address) }
         }
         let serverOptions = options
         do {

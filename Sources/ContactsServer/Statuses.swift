@@ -144,8 +144,7 @@ extension RPCStatus {
     static func unknownImport(_ importID: String) -> RPCStatus {
         RPCStatus(
             .notFound, .importUnknown,
-            "import_id: the workspace has no import \(importID.prefix(128))",
-            metadata: ["import_id": String(importID.prefix(128))])
+            "import_id: the workspace has no import \(importID)", metadata: ["import_id": importID])
     }
 
     static let wrongPageToken = RPCStatus.invalid(

@@ -37,14 +37,17 @@ final class UpsertContactsCall: CallHandler {
         enter(call)
     }
 
-    /// Begins once there is room for the call's contacts. The message waits with its credit.
+    /// Begins once there is room for the call's contacts, and the key's rate lets them in. The message
+    /// waits with its credit.
     private func enter(_ call: ServerCall) {
         guard !isOver else { return }
-        guard call.unanswered.hasRoomForFirst else {
-            return call.later(ServerLimits.fullPause) { [weak self, weak call] in
+        let delay = call.unanswered.hasRoomForFirst ? caller.delay : ServerLimits.fullPause
+        guard delay <= .zero else {
+            return call.later(delay) { [weak self, weak call] in
                 if let self, let call { enter(call) }
             }
         }
+        caller.took(contactCount)
         countUnanswered(contactCount, call)
         open(call)
     }
@@ -123,7 +126,6 @@ final class UpsertContactsCall: CallHandler {
         options = opened.options
         context.advanceClock()
         session.take(request.contacts)
-        caller.took(request.contacts.count)
         // Its credit is all that is needed of it from here on.
         self.message?.bytes.clear(minimumCapacity: 0)
         call.discharge(message.creditByteCount)

@@ -65,13 +65,13 @@ final class RowSecurity {
 
     // MARK: Setting it up
 
-    private static func isReady(_ connection: Connection) throws(PostgresError) -> Bool {
+    static func isReady(_ connection: Connection) throws(PostgresError) -> Bool {
         let found = try connection.query(
             """
             SELECT EXISTS (
                 SELECT FROM pg_roles r JOIN pg_policy p ON r.oid = ANY (p.polroles)
                 WHERE r.rolname = '\(role)' AND pg_has_role(r.oid, 'MEMBER')
-                    AND p.polrelid = to_regclass('\(tables[tables.count - 1])'))
+                    AND p.polrelid = to_regclass('workspaces'))
             """)
         return found.bool(0, 0) ?? false
     }
@@ -85,7 +85,8 @@ final class RowSecurity {
         do throws(PostgresError) {
             try connection.execute(createRole)
             try connection.execute(
-                "BEGIN; \(grants); \(tables.map(policies).joined(separator: "; ")); COMMIT")
+                "BEGIN; \(grants); \(tables.map(policies).joined(separator: "; ")); \(policyOfWorkspaces); COMMIT"
+            )
         } catch {
             try? connection.execute("ROLLBACK")
             // 42501: the user may not make roles. 42704: nor has anybody else made this one.
@@ -121,8 +122,20 @@ final class RowSecurity {
                 'ALTER DEFAULT PRIVILEGES IN SCHEMA %I '
                 'GRANT USAGE, SELECT ON SEQUENCES TO \(role)', current_schema());
         END $$;
-        GRANT SELECT, UPDATE ON workspaces TO \(role);
+        REVOKE UPDATE ON workspaces FROM \(role);
+        GRANT SELECT, UPDATE (last_list_id) ON workspaces TO \(role);
         GRANT SELECT, INSERT, UPDATE, DELETE ON \(tables.joined(separator: ", ")) TO \(role)
+        """
+
+    /// All are seen, since they are found by their names, and only one's own is changed. The last of
+    /// the policies: where it is, the others are.
+    private static let policyOfWorkspaces = """
+        ALTER TABLE workspaces ENABLE ROW LEVEL SECURITY;
+        DROP POLICY IF EXISTS everyone ON workspaces;
+        DROP POLICY IF EXISTS own_workspace ON workspaces;
+        CREATE POLICY everyone ON workspaces USING (true);
+        CREATE POLICY own_workspace ON workspaces AS RESTRICTIVE FOR UPDATE TO \(role) USING (
+            id = ANY ((SELECT nullif(current_setting('\(setting)', true), '')::int4[])::int4[]))
         """
 
     /// The sum keeps the planner from taking the condition for one of the index's, which would cost

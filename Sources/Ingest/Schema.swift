@@ -57,6 +57,11 @@ package enum Schema {
         try RowSecurity.setUp(connection)
     }
 
+    /// The same, of a database that somebody else prepares.
+    package static func wasSecured(_ connection: Connection) throws(PostgresError) -> Bool {
+        try RowSecurity.isReady(connection)
+    }
+
     /// "contacts" in ASCII; any number will do that no other program locks.
     private static let advisoryLock: Int64 = 0x636F_6E74_6163_7473
 

@@ -23,8 +23,10 @@ package struct PostgresError: Error, Equatable, Sendable, CustomStringConvertibl
     package let kind: Kind
     /// Five characters (PostgreSQL, Appendix A), nil when the server did not speak.
     package let sqlstate: String?
-    /// The primary message. Of class 22 it may quote a value.
+    /// The primary message, in one line. Of class 22 it may quote a value, and of a function anything.
     package let message: String
+    /// A function in one of the languages of PostgreSQL raised it.
+    package let isOfFunction: Bool
     /// The name of the broken constraint or unique index.
     package let constraint: String?
     /// May hold row values: never in an answer to a client, in a log only on request.
@@ -34,7 +36,7 @@ package struct PostgresError: Error, Equatable, Sendable, CustomStringConvertibl
 
     package init(
         _ kind: Kind, _ message: String, sqlstate: String? = nil, constraint: String? = nil,
-        detail: String? = nil, statement: String? = nil
+        detail: String? = nil, statement: String? = nil, isOfFunction: Bool = false
     ) {
         self.kind = kind
         self.sqlstate = sqlstate
@@ -42,6 +44,7 @@ package struct PostgresError: Error, Equatable, Sendable, CustomStringConvertibl
         self.constraint = constraint
         self.detail = detail
         self.statement = statement
+        self.isOfFunction = isOfFunction
     }
 
     /// May the same transaction succeed when it is run again on the same connection?
@@ -90,8 +93,9 @@ package struct PostgresError: Error, Equatable, Sendable, CustomStringConvertibl
     ]
 
     /// Messages of class 22 quote the value they reject, except for these: too long, bad encoding,
-    /// wrong binary length, malformed COPY.
+    /// wrong binary length, malformed COPY. Those of an owner's triggers say what they like.
     private var quotesValues: Bool {
+        if isOfFunction { return true }
         guard let sqlstate, sqlstate.hasPrefix("22") else { return false }
         return !["22001", "22021", "22P03", "22P04"].contains(sqlstate)
     }
@@ -108,8 +112,10 @@ extension PostgresError {
         let sqlstate = field("C")
         self.init(
             sqlstate == nil && connectionIsLost ? .connectionLost : .server,
-            field("M") ?? Self.oneLine(String(cString: PQresultErrorMessage(result))),
-            sqlstate: sqlstate, constraint: field("n"), detail: field("D"), statement: statement)
+            Self.oneLine(field("M") ?? String(cString: PQresultErrorMessage(result))),
+            sqlstate: sqlstate, constraint: field("n"), detail: field("D"), statement: statement,
+            // The source file: pl_exec.c, plperl.c, plpy_elog.c and others like these.
+            isOfFunction: field("F")?.hasPrefix("pl") == true)
     }
 
     static func oneLine(_ text: String) -> String {

@@ -7,7 +7,7 @@ package import NIOCore
 /// What a call's headers say (gRPC PROTOCOL-HTTP2, "Requests").
 package struct RequestHead: Sendable {
     /// `/package.Service/Method`, case-sensitive.
-    package let path: String
+    package private(set) var path: String
     /// What the client gives the call; nil: for ever.
     package let timeout: TimeAmount?
     /// Echoed to the client, which may tell `+proto` from other sub-formats.
@@ -30,8 +30,11 @@ package struct RequestHead: Sendable {
         headers.values(name).flatMap { Metadata.binaryValues($0) ?? [] }
     }
 
-    /// Lets the metadata go: by size it is most of what an idle call would keep.
-    mutating func dropMetadata() { headers = Headers() }
+    /// Lets path and metadata go: by size they are most of what an idle call would keep.
+    mutating func drop() {
+        path = ""
+        headers = Headers()
+    }
 
     /// The client takes messages that are compressed with gzip (gRPC "compression.md").
     var acceptsGzip: Bool {

@@ -13,7 +13,7 @@ package final class ServerCall {
     /// What a client has for the rest of a call that was aborted.
     private static let abortGrace = TimeAmount.seconds(1)
 
-    /// Its metadata is there while the router looks for a handler, and gone afterwards.
+    /// Path and metadata are there while the router looks for a handler, and gone afterwards.
     package private(set) var head: RequestHead
     package let eventLoop: any EventLoop
     /// The client's socket address, as text.
@@ -265,7 +265,7 @@ package final class ServerCall {
     /// What of the request is in memory.
     var heldByteCount: Int { inbox.heldByteCount }
 
-    func dropMetadata() { head.dropMetadata() }
+    func dropRequestHead() { head.drop() }
 
     func start(_ handler: any CallHandler) {
         guard !state.isFinished else { return }

@@ -262,9 +262,9 @@ package final class ServerConnection: SessionDelegate {
             calls[stream] = call
             callsChanged(by: 1)
             let handler = router.handler(for: head, call: call)
-            call.dropMetadata()
+            call.dropRequestHead()
             guard let handler else {
-                call.finish(RPCStatus(.unimplemented, "unknown method \(head.path)"))
+                call.finish(RPCStatus(.unimplemented, "unknown method \(head.path.prefix(64))"))
                 return
             }
             call.start(handler)

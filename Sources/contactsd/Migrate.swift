@@ -32,12 +32,14 @@ struct Migrate: ParsableCommand {
                 "version": "\(Schema.version)",
                 "applied": "\(applied.map { "\($0.lowerBound)...\($0.upperBound)" } ?? "nothing")",
             ])
-        if try !Schema.isSecured(connection) {
-            logger.warning(
-                """
-                row security is off, since the database's user may not make roles: make the role \
-                contacts_service, grant it to the user, and migrate again
-                """)
-        }
+        if try !Schema.isSecured(connection) { warnOfRowSecurity(logger) }
+    }
+
+    static func warnOfRowSecurity(_ logger: Logger) {
+        logger.warning(
+            """
+            row security is off, since the database's user may not make roles: make the role \
+            contacts_service, grant it to the user, and migrate again
+            """)
     }
 }

@@ -138,7 +138,11 @@ struct Serve: ParsableCommand {
     ) -> @Sendable (Connection) throws -> Void {
         let migrates = migrate
         return { connection in
-            if migrates { try Migrate.migrate(connection, logger) }
+            if migrates {
+                try Migrate.migrate(connection, logger)
+            } else if try !Schema.wasSecured(connection) {
+                Migrate.warnOfRowSecurity(logger)
+            }
             try keys.load(connection)
         }
     }

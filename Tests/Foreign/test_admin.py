@@ -3,6 +3,7 @@
 import http.client
 import json
 import re
+import socket
 
 import pytest
 
@@ -52,6 +53,20 @@ def status(server):
     code, text = get(port_of(server), "/status")
     assert code == 200
     return json.loads(text)
+
+
+def test_a_connection_has_one_answer(told):
+    """Nobody can have answers made that wait to be read."""
+    with socket.create_connection(("127.0.0.1", port_of(told)), timeout=5) as asked:
+        asked.sendall(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n" * 100)
+        answer = b""
+        try:
+            while piece := asked.recv(1 << 16):
+                answer += piece
+        except ConnectionResetError:
+            # What was not read of the questions.
+            pass
+    assert answer.count(b"HTTP/1.1 200") <= 1 and b"connection: close" in answer.lower()
 
 
 def test_status_tells_what_is_open_and_that_it_was_given_back(told):

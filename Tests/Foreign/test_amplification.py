@@ -51,6 +51,7 @@ def call(wire, method, message, compressed):
                      headers=[("grpc-encoding", "gzip")])
 
 
+@pytest.mark.memory
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gzip"])
 @pytest.mark.parametrize("method,contacts", [("UpsertContacts", 2), ("BulkUpsert", 3)])
 def test_amplifying_messages_hold_little(own, method, contacts, compressed):

@@ -331,6 +331,7 @@ def test_lengths_that_lie_reserve_nothing(server):
         assert server.memory("VmRSS") < memory + 32
 
 
+@pytest.mark.memory
 def test_large_messages_without_an_end_are_bounded(server):
     """Calls are lost, the newest first; a connection holds at most 16 MiB."""
     memory, before = server.memory("VmRSS"), refused(server)["unfinished_messages"]

@@ -400,6 +400,7 @@ def faults(done):
 # ---------------------------------------------------------------------------- memory
 
 
+@pytest.mark.memory
 def test_memory_stays_bounded_while_a_file_is_imported(sample, run, server):
     path = sample(*DIRTY)
     server.forget_peak()

@@ -15,7 +15,7 @@ from fault_tools import SERVING, health
 from keys import CALLS, bearer, key_command, make_key, revoke
 from stubs import pb
 from test_import import CONTACTS
-from wire import Connection, envelope
+from wire import SERVICE, Connection, envelope
 
 CANARY = "canary-7f3a@secret.example"
 
@@ -292,6 +292,28 @@ def test_the_rate_of_a_key_slows_its_streams(guarded):
     # A second's worth at once, then 500 a second.
     assert results == 2500 and 3 < took < 20, (results, took)
     assert was_refused
+
+
+@pytest.mark.parametrize("method", ["BulkUpsert", "UpsertContacts"])
+def test_the_rate_of_a_key_holds_for_calls_that_begin_together(guarded, method):
+    """Their heads pass while nothing is taken; then each brings more than a second's worth."""
+    workspace = guarded.create_workspace()
+    key = make_key(guarded, "together", workspace, "--contacts-per-second", "100")
+    kind = pb.BulkUpsertRequest if method == "BulkUpsert" else pb.UpsertContactsRequest
+    fields = [(name.lower(), value) for name, value in bearer(key)]
+    with Connection(guarded) as wire:
+        streams = [wire.open(SERVICE + method, headers=fields) for _ in range(10)]
+        begun = time.monotonic()
+        for number, stream in enumerate(streams):
+            message = kind(contacts=[
+                pb.Contact(email=f"n{n}@{number}.example") for n in range(200)])
+            wire.send(stream, envelope(message), end=True)
+        wait_until(lambda: len(guarded.rows(workspace)) >= 400, 10, "the second call's")
+        assert time.monotonic() - begun > 0.9
+        # The first of them may pass at once, the second after a second, another every two.
+        time.sleep(2)
+        seconds = time.monotonic() - begun
+        assert len(guarded.rows(workspace)) <= 200 * (2 + seconds / 2)
 
 
 def refused_upsert(server, key):

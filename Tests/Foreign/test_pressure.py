@@ -137,6 +137,7 @@ LATE = 600_000
 LIMIT = 150
 
 
+@pytest.mark.memory
 def test_a_client_that_never_reads_is_held_up_and_the_server_stays_small(measured):
     server = measured
     workspace = server.create_workspace()
@@ -163,6 +164,7 @@ def test_a_client_that_never_reads_is_held_up_and_the_server_stays_small(measure
                what="the next call")
 
 
+@pytest.mark.memory
 def test_a_client_that_reads_late_gets_every_result(measured):
     """The client sends all it may, stalls, then reads: nothing is lost, nothing comes twice."""
     server = measured
@@ -201,6 +203,7 @@ def test_a_client_that_reads_late_gets_every_result(measured):
     assert server.memory() < LIMIT
 
 
+@pytest.mark.memory
 def test_many_clients_that_never_read_keep_the_server_small(measured):
     server = measured
     message = envelope(request([

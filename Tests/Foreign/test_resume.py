@@ -332,6 +332,18 @@ def test_the_first_and_the_last_page_token_are_taken(stub, workspace, token):
                      metadata=metadata(workspace), timeout=60)
 
 
+@pytest.mark.parametrize("import_id,code", [
+    ("x" * 128, grpc.StatusCode.NOT_FOUND), ("x" * 129, grpc.StatusCode.INVALID_ARGUMENT),
+    # One letter, as it is seen.
+    ("a" + "\u0301" * 100_000, grpc.StatusCode.INVALID_ARGUMENT)], ids=["128", "129", "accents"])
+def test_an_id_that_no_import_can_have_is_refused(stub, workspace, import_id, code):
+    with pytest.raises(grpc.RpcError) as error:
+        get_import(stub, workspace, import_id)
+    assert error.value.code() == code
+    if code == grpc.StatusCode.INVALID_ARGUMENT:
+        assert "import_id: it has more than 128 characters" in error.value.details()
+
+
 def test_service_get_import_and_list_imports(stub, workspace):
     """contract: services `GetImport`, `ListImports`."""
     with failing(grpc.StatusCode.NOT_FOUND):

@@ -59,6 +59,13 @@ def test_a_forgotten_where_shows_and_touches_only_ones_own(secured, service, tab
         assert service.execute(f"DELETE FROM {table}").rowcount == mine
 
 
+def test_a_forgotten_where_changes_no_other_workspace(service):
+    with service.transaction(force_rollback=True):
+        assert service.execute("UPDATE workspaces SET last_list_id = last_list_id + 1").rowcount == 1
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        service.execute("UPDATE workspaces SET unique_by = 1 WHERE id = %s", [service.mine])
+
+
 @pytest.mark.parametrize("table", TABLES)
 def test_a_row_cannot_be_moved_or_made_elsewhere(secured, service, table):
     with pytest.raises(psycopg.errors.InsufficientPrivilege):

@@ -51,6 +51,14 @@ def test_a_message_at_the_limit_and_one_past_it(server, path, message):
         assert peer.answers(3)["grpc-status"] == "8"
 
 
+def test_a_path_that_nobody_knows_is_not_repeated_at_length(server):
+    with Peer(server) as peer:
+        ask(peer, 1, "/" + "%" * 8000, envelope(b""))
+        answer = peer.answers(1)
+        assert answer["grpc-status"] == "12" and answer["grpc-message"].startswith("unknown method /")
+        assert len(answer["grpc-message"]) < 300
+
+
 def test_a_watcher_is_bounded_too(server):
     with Peer(server) as peer:
         ask(peer, 1, "/grpc.health.v1.Health/Watch", struct.pack(">BI", 0, 4 << 20), 0)
@@ -110,6 +118,7 @@ def test_questions_in_a_row_are_all_answered(server):
         assert count == 10
 
 
+@pytest.mark.memory
 def test_a_request_is_not_kept_for_as_long_as_its_call_lasts(server):
     """Calls that wait for events hold nothing of what they were asked with."""
     large = envelope(padded(b"", 4 << 20))

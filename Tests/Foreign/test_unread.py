@@ -67,6 +67,7 @@ def test_a_call_has_at_most_so_many_contacts_without_a_result(told):
     wait_until(lambda: unanswered(told) == 0, what="the end of what was held")
 
 
+@pytest.mark.memory
 def test_all_calls_together_have_at_most_so_many_contacts_without_a_result(told):
     before = told.memory("VmRSS")
     with Connection(told, window=0, reads=False) as wire:

@@ -288,6 +288,7 @@ def test_large_events_come_in_small_messages(stub, workspace, tables):
         assert watcher.responses >= 15
 
 
+@pytest.mark.memory
 def test_watchers_that_stall_hold_little_memory(server, workspace, tables):
     tables.add_events(400, fields=LARGE)
     before = server.memory("VmRSS")

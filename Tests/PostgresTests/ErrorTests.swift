@@ -53,6 +53,24 @@ import Testing
         #expect(!"\(error)".contains("secret"))
     }
 
+    @Test(arguments: ["P0001", "23514", "53100"])
+    func `what a function raises stays out of the description, whatever it calls itself`(
+        sqlstate: String
+    ) throws {
+        let database = try TestDatabase.create()
+        let connection = try database.connect()
+        let error = try failure(on: connection) {
+            try connection.execute(
+                """
+                DO $$ BEGIN
+                    RAISE EXCEPTION E'secret\\nforged line' USING ERRCODE = '\(sqlstate)';
+                END $$
+                """)
+        }
+        #expect(error.sqlstate == sqlstate && error.message == "secret forged line")
+        #expect(!"\(error)".contains("secret") && "\(error)".contains(sqlstate))
+    }
+
     @Test func `a syntax error is 42601, in each kind of call`() throws {
         let database = try TestDatabase.create()
         let connection = try database.connect()
