@@ -20,6 +20,8 @@ final class UpsertContactsCall: CallHandler {
     private var countedCount = 0
     private var session: UpsertSession?
     private var isOver = false
+    /// The key's rate is used up, and a look is scheduled.
+    private var isSlowed = false
 
     init(
         engine: IngestEngine, budget: ReceiveBudget, caller: Caller, context: LoopContext
@@ -31,23 +33,38 @@ final class UpsertContactsCall: CallHandler {
     }
 
     func messagesAvailable(_ call: ServerCall) {
-        guard !isOver, session == nil, let message = onlyMessage.take(from: call) else { return }
+        guard !isOver, session == nil, mayTake(call), let message = onlyMessage.take(from: call)
+        else { return }
         self.message = message
         if let refusal = check(message, call) { return end(call, refusal) }
+        // At once, or many calls that begin together would all pass.
+        caller.took(contactCount)
         enter(call)
     }
 
-    /// Begins once there is room for the call's contacts, and the key's rate lets them in. The message
-    /// waits with its credit.
+    /// Whether the key's rate lets contacts in now. Else the message stays as it came until it does.
+    private func mayTake(_ call: ServerCall) -> Bool {
+        guard message == nil else { return true }
+        let delay = caller.delay
+        guard delay > .zero else { return true }
+        guard !isSlowed else { return false }
+        isSlowed = true
+        call.later(delay) { [weak self, weak call] in
+            guard let self, let call else { return }
+            isSlowed = false
+            messagesAvailable(call)
+        }
+        return false
+    }
+
+    /// Begins once there is room for the call's contacts. The message waits with its credit.
     private func enter(_ call: ServerCall) {
         guard !isOver else { return }
-        let delay = call.unanswered.hasRoomForFirst ? caller.delay : ServerLimits.fullPause
-        guard delay <= .zero else {
-            return call.later(delay) { [weak self, weak call] in
+        guard call.unanswered.hasRoomForFirst else {
+            return call.later(ServerLimits.fullPause) { [weak self, weak call] in
                 if let self, let call { enter(call) }
             }
         }
-        caller.took(contactCount)
         countUnanswered(contactCount, call)
         open(call)
     }
@@ -76,7 +93,7 @@ final class UpsertContactsCall: CallHandler {
     /// The call is short: it is answered before the connection closes, unless it still waits for an
     /// earlier call of its import.
     func draining(_ call: ServerCall) {
-        if session == nil, message != nil { end(call, .shuttingDown) }
+        if session == nil, message != nil || isSlowed { end(call, .shuttingDown) }
     }
 
     func ended(_ call: ServerCall, by cause: CallEnd) {

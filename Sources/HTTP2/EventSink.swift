@@ -156,8 +156,10 @@ final class EventSink {
         return true
     }
 
-    func endHeaders(_ stream: StreamID, endStream: Bool) {
-        if headers.hasPseudoFields {
+    /// - Parameter isRequest: They open the stream. Of a block that is too large no field may be left by
+    ///   which it could be known.
+    func endHeaders(_ stream: StreamID, isRequest: Bool, endStream: Bool) {
+        if role == .server ? isRequest : headers.hasPseudoFields {
             events.append(.head(stream, headers, endStream: endStream))
         } else {
             events.append(.trailers(stream, headers))

@@ -18,7 +18,7 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
     ///   idle ──(active)──▶ open ──(nothing left to say)──▶ lingering ──(end of file)──▶ closed
     private enum State { case idle, open, lingering, closed }
 
-    private enum Drain { case none, noticeSent, goAwaySent }
+    private enum Drain { case none, noticeSent, goAwayDue, goAwaySent }
 
     private let session: Session
     private let delegate: Delegate
@@ -141,6 +141,10 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
         session.isPumpExpected = true
         guard context.channel.isWritable else { return }
         isPumping = true
+        if drain == .goAwayDue {
+            drain = .goAwaySent
+            session.goAway(.noError)
+        }
         var output = ByteBuffer()
         let hasMore = collect(into: &output)
         session.isPumpExpected = hasMore
@@ -216,10 +220,11 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
         }
     }
 
+    /// It names the last stream that was taken, so it is made when it can be sent: none may come between.
     private func sendGoAway() {
         guard state == .open, drain == .noticeSent else { return }
-        drain = .goAwaySent
-        session.goAway(.noError)
+        drain = .goAwayDue
+        schedulePump()
     }
 
     /// Nothing is left to send or to wait for: half-close, and give the peer time to read.

@@ -260,6 +260,9 @@ package final class Session {
         submitted()
     }
 
+    /// A reset that the peer was right to send.
+    package func forgiveReset() { sink.flood.answeredStream() }
+
     /// Refuses the stream because of what others have open, which is nothing that its peer has done.
     package func refuseForOthers(_ stream: StreamID) {
         _ = nghttp2_submit_rst_stream(session, 0, stream, ErrorCode.refusedStream.rawValue)

@@ -99,7 +99,8 @@ private func onFrame(
         case NGHTTP2_DATA.rawValue:
             if endStream { sink.events.append(.endOfStream(header.stream_id)) }
         case NGHTTP2_HEADERS.rawValue:
-            sink.endHeaders(header.stream_id, endStream: endStream)
+            let isRequest = frame.pointee.headers.cat == NGHTTP2_HCAT_REQUEST
+            sink.endHeaders(header.stream_id, isRequest: isRequest, endStream: endStream)
         case NGHTTP2_RST_STREAM.rawValue:
             sink.flood.reset()
         case NGHTTP2_SETTINGS.rawValue:
@@ -209,15 +210,20 @@ extension EventSink {
 }
 
 /// A request that could not be sent any more (the peer is going away) never becomes a stream, so
-/// `onStreamClose` does not tell of it.
+/// `onStreamClose` does not tell of it. An answer that cannot be sent, since it is too large, would leave
+/// its stream open.
 private func onFrameNotSent(
-    _: OpaquePointer?, frame: UnsafePointer<nghttp2_frame>?, _: CInt,
+    session: OpaquePointer?, frame: UnsafePointer<nghttp2_frame>?, _: CInt,
     userData: UnsafeMutableRawPointer?
 ) -> CInt {
     guard let frame, UInt32(frame.pointee.hd.type) == NGHTTP2_HEADERS.rawValue else { return 0 }
     let stream = frame.pointee.hd.stream_id
     return withSink(userData) { sink in
-        if sink.role == .client { sink.closed(stream, .refusedStream) }
+        switch sink.role {
+        case .client: sink.closed(stream, .refusedStream)
+        case .server:
+            _ = nghttp2_submit_rst_stream(session, 0, stream, ErrorCode.internalError.rawValue)
+        }
     }
 }
 

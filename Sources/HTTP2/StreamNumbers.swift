@@ -12,6 +12,8 @@ struct StreamNumbers {
     /// Streams that we reset, the last of them: as many as may have been open at once.
     private var resets: [StreamID] = []
     private var nextReset = 0
+    /// Up to this one some are not remembered.
+    private var forgottenThrough: StreamID = 0
     private let keptResetCount: Int
 
     private static let keptGapCount = 8
@@ -27,9 +29,11 @@ struct StreamNumbers {
     }
 
     mutating func resetByUs(_ stream: StreamID) {
+        if resets.contains(stream) { return }
         if resets.count < keptResetCount {
             resets.append(stream)
         } else {
+            forgottenThrough = max(forgottenThrough, resets[nextReset])
             resets[nextReset] = stream
             nextReset = (nextReset + 1) % keptResetCount
         }
@@ -38,7 +42,8 @@ struct StreamNumbers {
     /// DATA or HEADERS came on a stream that is not open. nil: to be ignored, or nghttp2 knows it for
     /// an error.
     func fault(on stream: StreamID) -> ErrorCode? {
-        if stream > highest || stream % 2 == 0 || resets.contains(stream) { return nil }
+        if stream > highest || stream % 2 == 0 || stream <= forgottenThrough { return nil }
+        if resets.contains(stream) { return nil }
         // RFC 9113 section 5.1.1: a new stream's number is higher than all before. Section 5.1: nothing
         // but PRIORITY, WINDOW_UPDATE and RST_STREAM may come on a closed stream.
         return gaps.contains { $0.contains(stream) } ? .protocolError : .streamClosed

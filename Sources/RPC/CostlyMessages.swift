@@ -1,8 +1,8 @@
 // Messages that cost more than they seem to: those that decompress to very much, and large ones that
 // turn out to be of no use.
 //
-// In: what became of them. Out: when the next may be decompressed, and pauses in which nothing is read
-// of a connection, so that others have the event loop meanwhile.
+// In: what became of them. Out: when the next may be decompressed; and after large ones that were of no
+// use short pauses in which nothing is read of the connection, so that others have the event loop.
 // On which thread: the connection's event loop.
 
 import NIOCore
@@ -33,7 +33,6 @@ extension ServerConnection {
             callsToInflate.append(call)
         }
         scheduleTurn(in: Self.recheckDelay)
-        settleReading()
         return false
     }
 
@@ -59,10 +58,11 @@ extension ServerConnection {
         settleReading()
     }
 
-    /// Nothing is read in a pause, and while what came waits to be decompressed: it stays in the kernel.
-    /// A channel that was closed has no options.
+    /// Nothing is read in a pause. It must be a short one, since the frames that are not read may be those
+    /// that the connection waits for: while messages wait to be decompressed, flow control alone keeps
+    /// more from coming (RFC 9113 section 5.2.2). A channel that was closed has no options.
     private func settleReading() {
-        let isReading = callsToInflate.isEmpty && pausedUntil <= eventLoop.now
+        let isReading = pausedUntil <= eventLoop.now
         guard isReading == isPaused else { return }
         isPaused = !isReading
         try? channel?.syncOptions?.setOption(.autoRead, value: isReading)

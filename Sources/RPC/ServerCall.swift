@@ -65,8 +65,17 @@ package final class ServerCall {
     var isWaitingToAnswer = false
     /// Of a finished call.
     var unsentAtTick = 0
-    /// Ticks since the call was finished though its stream is still there.
-    var finishedTickCount = 0
+    /// Ticks since the call was finished, or since its client took something of the answer.
+    private var unreadTickCount = 0
+    private var unreadByteCount = Int.max
+    private let begun: NIODeadline
+
+    /// What a client takes in a tick at least, to be one that reads.
+    private static let leastReadByteCount = 4096
+    /// So many ticks an answer waits for a client that takes nothing, five minutes; fewer while all
+    /// answers together wait with too much, and when the client has yet to take the status alone.
+    private static let maxUnreadTickCount = 30
+    private static let maxUnreadTickCountWhenFull = 3
 
     init(head: RequestHead, stream: StreamID, session: Session, connection: ServerConnection) {
         self.head = head
@@ -74,6 +83,7 @@ package final class ServerCall {
         self.session = session
         self.connection = connection
         self.eventLoop = connection.eventLoop
+        self.begun = connection.eventLoop.now
         self.peerAddress = connection.peerAddress
         self.peerIdentities = connection.peerIdentities
         self.unanswered = connection.unanswered
@@ -329,6 +339,28 @@ package final class ServerCall {
         let byteCount = inbox.unfinishedByteCount
         connection?.unfinished.add(byteCount - unfinishedByteCount)
         unfinishedByteCount = byteCount
+    }
+
+    /// The client's own time is as good as over.
+    var isPastDeadline: Bool {
+        guard let timeout = head.timeout else { return false }
+        return eventLoop.now - begun >= .nanoseconds(timeout.nanoseconds / 10 * 9)
+    }
+
+    /// A tick of a finished call.
+    ///
+    /// - Returns: Whether its client has not read for too long.
+    func unreadTick() -> Bool {
+        let byteCount = unsentByteCount
+        if unreadByteCount - byteCount >= Self.leastReadByteCount {
+            unreadByteCount = byteCount
+            unreadTickCount = 0
+        }
+        unreadTickCount += 1
+        let isFull = connection?.options.unsent.isFull ?? true
+        let limit =
+            byteCount == 0 || isFull ? Self.maxUnreadTickCountWhenFull : Self.maxUnreadTickCount
+        return unreadTickCount > limit
     }
 
     /// A tick in which the server would have taken more of the message under way, if there is one.

@@ -92,8 +92,7 @@ package final class ServerConnection: SessionDelegate {
     /// How soon a connection looks again whether the shared budget has room.
     static let recheckDelay: TimeAmount = .milliseconds(10)
 
-    /// A finished call whose last bytes the client does not take is reset after so many ticks, and so
-    /// is an answer of HTTP.
+    /// An answer of HTTP that the client has not taken is reset after so many ticks.
     private static let maxFinishedTickCount = 3
 
     private init(
@@ -176,11 +175,8 @@ package final class ServerConnection: SessionDelegate {
 
     package func tick() {
         resetUnread()
-        for call in calls.values where call.isFinished {
-            call.finishedTickCount += 1
-            if call.finishedTickCount > Self.maxFinishedTickCount {
-                session?.reset(call.stream, .cancel)
-            }
+        for call in calls.values where call.isFinished && call.unreadTick() {
+            session?.reset(call.stream, .cancel)
         }
         for (stream, tickCount) in answeredByHTTP {
             answeredByHTTP[stream] = tickCount + 1
@@ -279,6 +275,8 @@ package final class ServerConnection: SessionDelegate {
             return
         }
         callsChanged(by: -1)
+        // A client that gives up when its deadline is over does what the server would have done.
+        if case .reset(.cancel) = cause, call.isPastDeadline { session?.forgiveReset() }
         call.streamClosed(by: cause)
     }
 

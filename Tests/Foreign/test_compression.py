@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 import harness
+from frames import STREAM, Peer, data, headers, request_fields
 from harness import CREATED, FAILED, request
 from stubs import pb, rpc
 from wire import Connection, envelope, field
@@ -207,6 +208,24 @@ def test_many_small_bombs_wait_instead_of_filling_the_memory(own_server):
     grown = own_server.memory("VmHWM") - before
     assert grown < 150, grown
     assert slowest < 10, slowest
+
+
+def test_frames_are_read_while_compressed_messages_wait(own_server):
+    """What waits for the database must not keep a PING from its answer, nor a WINDOW_UPDATE."""
+    message = zipped(request(contacts("waits.example", 5000)))
+    with own_server.connect() as lock, Peer(own_server) as peer:
+        lock.execute("BEGIN")
+        lock.execute("LOCK TABLE contacts")
+        peer.send(headers(1, request_fields(STREAM, GZIP)))
+        count = 900_000 // len(message)
+        assert count * len(gzip.decompress(message[5:])) > 16 << 20
+        for _ in range(count):
+            for start in range(0, len(message), 16384):
+                peer.send(data(1, message[start:start + 16384]))
+        for number in range(3):
+            time.sleep(1)
+            peer.is_alive(b"%08d" % number)
+        lock.execute("ROLLBACK")
 
 
 def test_a_failed_contact_of_a_compressed_call_fails_alone(server, domain):

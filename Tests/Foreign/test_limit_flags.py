@@ -13,10 +13,12 @@ import pytest
 
 import harness
 from certificates import Authority
-from frames import ENHANCE_YOUR_CALM, Peer, call, frame, headers, request_fields, rst
+from frames import (
+    END_STREAM, ENHANCE_YOUR_CALM, Peer, call, data, frame, headers, request_fields, rst)
 from harness import LiveCall, request, upsert, wait_until
 from stubs import pb
 from test_admin import status
+from test_attacks import counted
 from test_pressure import Locked
 from wire import SERVICE, Connection, envelope, field
 
@@ -142,6 +144,16 @@ def test_bytes_of_a_header(limited):
         with Peer(limited) as peer:
             peer.send(call(1, more=[("x", "y" * (HEADER_BYTES - listed - 33 + spare))]))
             assert peer.answers(1)["grpc-status"] == expected
+
+
+def test_bytes_of_a_header_whose_first_field_is_too_large(limited):
+    """Of which nothing is left."""
+    with Peer(limited) as peer, counted(limited, "headers"):
+        fields = request_fields("/" + "x" * HEADER_BYTES)
+        fields.sort(key=lambda field: field[0] != ":path")
+        peer.send(headers(1, fields) + data(1, envelope(b""), END_STREAM))
+        assert peer.answers(1)["grpc-status"] == "8"
+    wait_until(lambda: status(limited)["streams"] == 0, what="no stream left")
 
 
 def test_resets(limited):

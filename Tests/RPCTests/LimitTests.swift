@@ -185,6 +185,58 @@ struct LimitTests {
     }
 
     @Test
+    func
+        `A finished call waits for a client that reads slowly, and five minutes for one that does not`()
+        throws
+    {
+        var limits = ConnectionLimits()
+        limits.streamWindowByteCount = 40_000
+        let rig = try Embedded(client: limits)
+        let stream = try rig.client.request(RawPeer.headers())
+        let message = RawPeer.envelope([UInt8](repeating: 1, count: 300_000))
+        rig.client.append(to: stream, reserving: message.count) { $0.writeBytes(message) }
+        rig.client.end(stream, trailers: nil)
+        try rig.exchange()
+        func isClosed() -> Bool {
+            rig.events.contains { if case .closed(stream.id, .cancel) = $0 { true } else { false } }
+        }
+        func tick() throws {
+            rig.channel.embeddedEventLoop.advanceTime(by: ConnectionLimits.tick)
+            try rig.exchange()
+        }
+        for _ in 0..<5 {
+            rig.client.returnStreamCredit(stream.id, heldByteCount: 0)
+            try tick()
+        }
+        // The last of these is seen with the next tick.
+        for _ in 0..<31 {
+            #expect(!isClosed())
+            try tick()
+        }
+        #expect(isClosed())
+        _ = try? rig.channel.finish()
+    }
+
+    @Test(arguments: [true, false])
+    func `Clients whose deadlines are over may reset their calls`(isOver: Bool) throws {
+        let rig = try Embedded()
+        for _ in 0..<2 {
+            let streams = try (0..<200).map { _ in
+                try rig.client.request(
+                    RawPeer.headers("/test.Echo/Silent", more: [("grpc-timeout", "4S")]))
+            }
+            try rig.exchange()
+            rig.channel.embeddedEventLoop.advanceTime(
+                by: isOver ? .milliseconds(3900) : .milliseconds(100))
+            for stream in streams { rig.client.reset(stream.id, .cancel) }
+            try rig.exchange()
+        }
+        let count = rig.options.counters.refusals.count(of: "too_many_resets")
+        #expect(count == (isOver ? 0 : 1))
+        _ = try? rig.channel.finish()
+    }
+
+    @Test
     func `Finished calls that nobody reads are reset when there is too much, the newest first`()
         throws
     {
