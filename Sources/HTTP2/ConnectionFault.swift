@@ -22,7 +22,7 @@ package enum ConnectionFault: String, CaseIterable, Sendable {
     case oversizedHeaders = "oversized_headers"
     /// A header block in too many pieces (CVE-2024-28182).
     case tooManyContinuations = "too_many_continuations"
-    /// The peer has more acknowledgements made than it reads.
+    /// The peer has more acknowledgements, or other frames, made than it reads.
     case unreadAcknowledgements = "unread_acknowledgements"
     /// A PING was not answered.
     case silence

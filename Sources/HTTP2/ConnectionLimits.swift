@@ -46,6 +46,10 @@ package struct ConnectionLimits: Sendable {
     /// does not read. nghttp2's own default of 1000 lets ten times as much pile up.
     package var unsentAcknowledgementCount = 100
 
+    /// Frames that wait unsent: an answer for each stream and as much again for credit, resets and
+    /// acknowledgements, twice. More means that the peer has frames made and does not read them.
+    package var unsentFrameCount = 1000
+
     /// Bytes pulled out of nghttp2 in one turn of the loop, so that one fast reader does not keep
     /// the loop from the other connections.
     package var outputByteCountPerTurn = 256 * 1024

@@ -31,6 +31,9 @@ struct FloodGuard {
         cheapFrameCount &+= 1
     }
 
+    /// The same, of which the peer is not to blame.
+    mutating func refusedForOthers() { usefulFrameCount = max(0, usefulFrameCount - 1) }
+
     var fault: ConnectionFault? {
         let allowedResetCount = limits.resetCountPerTick + answeredStreamCount
         if resetCount > allowedResetCount { return .tooManyResets }

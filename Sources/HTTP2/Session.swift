@@ -135,6 +135,11 @@ package final class Session {
             terminate(code, debugData: "a frame on a stream that may not have it")
         }
         if let fault = floodFault { throw .fault(fault) }
+        if role == .server,
+            nghttp2_session_get_outbound_queue_size(session) > limits.unsentFrameCount
+        {
+            throw .fault(.unreadAcknowledgements)
+        }
     }
 
     /// The peer has gone too far; what we had to send because of it counts too.
@@ -265,6 +270,7 @@ package final class Session {
 
     /// Refuses the stream because of what others have open, which is nothing that its peer has done.
     package func refuseForOthers(_ stream: StreamID) {
+        sink.flood.refusedForOthers()
         _ = nghttp2_submit_rst_stream(session, 0, stream, ErrorCode.refusedStream.rawValue)
         submitted()
     }

@@ -213,7 +213,7 @@ extension EventSink {
 /// `onStreamClose` does not tell of it. An answer that cannot be sent, since it is too large, would leave
 /// its stream open.
 private func onFrameNotSent(
-    session: OpaquePointer?, frame: UnsafePointer<nghttp2_frame>?, _: CInt,
+    session: OpaquePointer?, frame: UnsafePointer<nghttp2_frame>?, error: CInt,
     userData: UnsafeMutableRawPointer?
 ) -> CInt {
     guard let frame, UInt32(frame.pointee.hd.type) == NGHTTP2_HEADERS.rawValue else { return 0 }
@@ -221,8 +221,9 @@ private func onFrameNotSent(
     return withSink(userData) { sink in
         switch sink.role {
         case .client: sink.closed(stream, .refusedStream)
-        case .server:
+        case .server where error == NGHTTP2_ERR_FRAME_SIZE_ERROR.rawValue:
             _ = nghttp2_submit_rst_stream(session, 0, stream, ErrorCode.internalError.rawValue)
+        case .server: break
         }
     }
 }

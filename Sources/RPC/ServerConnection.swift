@@ -73,6 +73,8 @@ package final class ServerConnection: SessionDelegate {
     private var ageLook: Scheduled<Void>?
     private(set) var channel: (any Channel)?
     private var streamRate: StreamRate
+    /// Calls in a second that are refused because of others and do not count as a flood.
+    private var refusalRate = StreamRate(limit: 250)
     let unfinished: SharedLimit.Part
     let unanswered: SharedLimit.Part
     let unsent: SharedLimit.Part
@@ -240,7 +242,9 @@ package final class ServerConnection: SessionDelegate {
         }
         guard openCalls.hasRoomToKeep else {
             options.counters.refusals.add(.streams)
-            return session.refuseForOthers(stream)
+            let isPatient = refusalRate.open(at: eventLoop.now)
+            return isPatient
+                ? session.refuseForOthers(stream) : session.reset(stream, .refusedStream)
         }
         if headers.isTruncated { options.counters.refusals.add(.headers) }
         switch RequestHead.read(headers) {

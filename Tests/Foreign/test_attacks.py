@@ -283,6 +283,24 @@ def test_who_has_answers_made_and_does_not_read_is_closed(server):
         wait_until(lambda: not connected(server, peer), 10, "the end of the connection")
 
 
+def test_who_has_calls_refused_and_does_not_read_is_closed(server):
+    """The resets wait in the server for as long as the socket is full."""
+    pieces = ATTACKS["answers that are not read"].pieces_of()
+    memory = server.memory("VmRSS")
+    with counted(server, "unread_acknowledgements"), Peer(server, receive_buffer=4096) as peer:
+        end = time.monotonic() + 30
+        while time.monotonic() < end and not peer.closed:
+            try:
+                peer.socket.settimeout(1)
+                peer.socket.sendall(next(pieces))
+            except TimeoutError:
+                continue
+            except OSError:
+                break
+        assert time.monotonic() < end
+    assert server.memory("VmRSS") < memory + 8
+
+
 def connected(server, peer):
     try:
         peer.socket.setblocking(False)

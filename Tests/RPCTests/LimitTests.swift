@@ -88,17 +88,25 @@ struct LimitTests {
     }
 
     @Test
-    func `Who is refused because of others is not ended for it`() throws {
+    func `Who is refused because of others is not ended for it, unless it goes on and on`() throws {
         let limit = SharedLimit(1, leastShare: 1)
         let rig = try Embedded(openCalls: limit)
-        let count = ConnectionLimits().cheapFrameCountPerTick + 100
-        for _ in 0..<count {
-            _ = try rig.client.request(RawPeer.headers("/test.Echo/Silent"))
-            try rig.exchange()
+        func refused(_ kind: String) -> Int { rig.options.counters.refusals.count(of: kind) }
+        func begin(_ count: Int) throws {
+            for _ in 0..<count where rig.channel.isActive {
+                _ = try? rig.client.request(RawPeer.headers("/test.Echo/Silent"))
+                try rig.exchange()
+            }
         }
-        #expect(rig.options.counters.refusals.count(of: "streams") == count - 1)
-        #expect(rig.options.counters.refusals.count(of: "useless_frames") == 0)
-        #expect(limit.count == 1 && rig.channel.isActive)
+        for _ in 0..<9 {
+            try begin(240)
+            rig.channel.embeddedEventLoop.advanceTime(by: .seconds(1))
+        }
+        #expect(refused("streams") == 9 * 240 - 1 && refused("useless_frames") == 0)
+        #expect(limit.count == 1)
+        rig.channel.embeddedEventLoop.advanceTime(by: ConnectionLimits.tick)
+        try begin(250 + ConnectionLimits().cheapFrameCountPerTick + 100)
+        #expect(refused("useless_frames") == 1)
         _ = try? rig.channel.finish()
     }
 
