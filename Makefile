@@ -10,7 +10,8 @@ SHELL := /bin/bash
 
 # What is built against and run with, and what only the tests and checks need.
 PACKAGES := libnghttp2-dev libprotobuf-c-dev libpq-dev zlib1g-dev pkg-config postgresql-15
-TEST_PACKAGES := protobuf-compiler protobuf-c-compiler nghttp2-client curl python3-venv openssl
+TEST_PACKAGES := protobuf-compiler libprotobuf-dev protobuf-c-compiler nghttp2-client curl \
+	python3-venv openssl
 FUZZ_PACKAGES := protobuf-compiler libprotobuf-dev
 
 LISTEN ?= 127.0.0.1:50051

@@ -54,19 +54,21 @@ private struct FakeRouter: CallRouter {
     let log: FakeLog
 
     func handler(for head: RequestHead, call: ServerCall) -> (any CallHandler)? {
-        answers[head.path].map { FakeHandler($0, log) }
+        answers[head.path].map { FakeHandler(head.path, $0, log) }
     }
 }
 
 private final class FakeHandler: CallHandler {
     private static let unsentLimit = 256 * 1024
 
+    private let path: String
     private let answer: FakeAnswer
     private let log: FakeLog
     private var next = 0
     private var isDone = false
 
-    init(_ answer: FakeAnswer, _ log: FakeLog) {
+    init(_ path: String, _ answer: FakeAnswer, _ log: FakeLog) {
+        self.path = path
         self.answer = answer
         self.log = log
     }
@@ -74,8 +76,8 @@ private final class FakeHandler: CallHandler {
     func messagesAvailable(_ call: ServerCall) {
         while let message = call.nextMessage() {
             let bytes = Array(message.bytes.readableBytesView)
-            log.requests.withLockedValue { $0[call.head.path] = bytes }
-            log.requestCounts.withLockedValue { $0[call.head.path, default: 0] += 1 }
+            log.requests.withLockedValue { $0[path] = bytes }
+            log.requestCounts.withLockedValue { $0[path, default: 0] += 1 }
             call.returnCredit(message.creditByteCount)
         }
         if call.isRequestComplete { send(call) }
