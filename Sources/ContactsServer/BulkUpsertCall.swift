@@ -63,8 +63,7 @@ final class BulkUpsertCall: CallHandler {
     private var isProgressScheduled = false
     private var isPumpScheduled = false
     private var isLookScheduled = false
-    /// The key's rate is used up, and a look is scheduled.
-    private var isSlowed = false
+    private let rateGate: RateGate
 
     init(
         engine: IngestEngine, budget: ReceiveBudget, caller: Caller, context: LoopContext
@@ -72,6 +71,7 @@ final class BulkUpsertCall: CallHandler {
         self.engine = engine
         self.budget = budget
         self.caller = caller
+        self.rateGate = RateGate(caller)
         self.context = context
     }
 
@@ -165,19 +165,10 @@ final class BulkUpsertCall: CallHandler {
         call.discharge(takenByteCount)
     }
 
-    /// Whether the key's rate lets more contacts in now. Else the messages stay with their credit,
-    /// which slows the caller, until there is room again.
     private func mayTake(_ call: ServerCall) -> Bool {
-        let delay = caller.delay
-        guard delay > .zero else { return true }
-        guard !isSlowed else { return false }
-        isSlowed = true
-        call.later(delay) { [weak self, weak call] in
-            guard let self, let call else { return }
-            isSlowed = false
-            pump(call)
+        rateGate.isOpen(for: call) { [weak self, weak call] in
+            if let self, let call { pump(call) }
         }
-        return false
     }
 
     /// Reads the options and finds the workspace; goes on in `begin`.

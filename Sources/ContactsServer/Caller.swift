@@ -27,6 +27,29 @@ struct Caller {
     func took(_ count: Int) { key?.took(count) }
 }
 
+/// Holds a call's contacts back while its key's rate is used up. On the call's event loop.
+final class RateGate {
+    private let caller: Caller
+    /// A look is scheduled.
+    private(set) var isWaiting = false
+
+    init(_ caller: Caller) { self.caller = caller }
+
+    /// Whether contacts may be taken now. Else the messages stay as they came with their credit, which
+    /// slows the client, and `onOpen` is called when it is time to look again.
+    func isOpen(for call: ServerCall, _ onOpen: @escaping () -> Void) -> Bool {
+        let delay = caller.delay
+        guard delay > .zero else { return true }
+        guard !isWaiting else { return false }
+        isWaiting = true
+        call.later(delay) {
+            self.isWaiting = false
+            onOpen()
+        }
+        return false
+    }
+}
+
 /// What is checked of every call before its handler is made.
 struct Authentication: Sendable {
     /// `nil`: there are no keys.

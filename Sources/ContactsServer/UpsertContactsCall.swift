@@ -11,6 +11,7 @@ final class UpsertContactsCall: CallHandler {
     private let engine: IngestEngine
     private let budget: ReceiveBudget
     private let caller: Caller
+    private let rateGate: RateGate
     private let context: LoopContext
     private var options = UpsertOptions()
     private var onlyMessage = OnlyMessage()
@@ -20,8 +21,6 @@ final class UpsertContactsCall: CallHandler {
     private var countedCount = 0
     private var session: UpsertSession?
     private var isOver = false
-    /// The key's rate is used up, and a look is scheduled.
-    private var isSlowed = false
 
     init(
         engine: IngestEngine, budget: ReceiveBudget, caller: Caller, context: LoopContext
@@ -29,6 +28,7 @@ final class UpsertContactsCall: CallHandler {
         self.engine = engine
         self.budget = budget
         self.caller = caller
+        self.rateGate = RateGate(caller)
         self.context = context
     }
 
@@ -42,19 +42,11 @@ final class UpsertContactsCall: CallHandler {
         enter(call)
     }
 
-    /// Whether the key's rate lets contacts in now. Else the message stays as it came until it does.
     private func mayTake(_ call: ServerCall) -> Bool {
-        guard message == nil else { return true }
-        let delay = caller.delay
-        guard delay > .zero else { return true }
-        guard !isSlowed else { return false }
-        isSlowed = true
-        call.later(delay) { [weak self, weak call] in
-            guard let self, let call else { return }
-            isSlowed = false
-            messagesAvailable(call)
-        }
-        return false
+        message != nil
+            || rateGate.isOpen(for: call) { [weak self, weak call] in
+                if let self, let call { messagesAvailable(call) }
+            }
     }
 
     /// Begins once there is room for the call's contacts. The message waits with its credit.
@@ -93,7 +85,7 @@ final class UpsertContactsCall: CallHandler {
     /// The call is short: it is answered before the connection closes, unless it still waits for an
     /// earlier call of its import.
     func draining(_ call: ServerCall) {
-        if session == nil, message != nil || isSlowed { end(call, .shuttingDown) }
+        if session == nil, message != nil || rateGate.isWaiting { end(call, .shuttingDown) }
     }
 
     func ended(_ call: ServerCall, by cause: CallEnd) {
