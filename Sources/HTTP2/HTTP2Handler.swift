@@ -70,7 +70,12 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
             deliver(from: input)
             judgePings(at: context.eventLoop.now)
         } catch {
-            deliver(from: input)
+            // A flood's events are hundreds of calls that end at once, with their connection.
+            if case .fault = error {
+                session.recycle(session.takeEvents())
+            } else {
+                deliver(from: input)
+            }
             fail(error)
         }
         if drain == .noticeSent, session.takeDrainAnswer() { sendGoAway() }
