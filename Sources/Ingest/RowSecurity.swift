@@ -65,13 +65,17 @@ final class RowSecurity {
 
     // MARK: Setting it up
 
-    static func isReady(_ connection: Connection) throws(PostgresError) -> Bool {
+    /// Whether the role is the user's to take on, and a table has its policy: of callers' tables the last
+    /// one, since a database that was prepared before `policyOfWorkspaces` keeps what it has.
+    static func isReady(
+        _ connection: Connection, policyOf table: String = tables[tables.count - 1]
+    ) throws(PostgresError) -> Bool {
         let found = try connection.query(
             """
             SELECT EXISTS (
                 SELECT FROM pg_roles r JOIN pg_policy p ON r.oid = ANY (p.polroles)
                 WHERE r.rolname = '\(role)' AND pg_has_role(r.oid, 'MEMBER')
-                    AND p.polrelid = to_regclass('workspaces'))
+                    AND p.polrelid = to_regclass('\(table)'))
             """)
         return found.bool(0, 0) ?? false
     }
@@ -81,7 +85,7 @@ final class RowSecurity {
     ///
     /// - Returns: Whether row security is in force.
     static func setUp(_ connection: Connection) throws(PostgresError) -> Bool {
-        if try isReady(connection) { return true }
+        if try isReady(connection, policyOf: "workspaces") { return true }
         do throws(PostgresError) {
             try connection.execute(createRole)
             try connection.execute(
@@ -128,7 +132,7 @@ final class RowSecurity {
         """
 
     /// All are seen, since they are found by their names, and only one's own is changed. The last of
-    /// the policies: where it is, the others are.
+    /// the policies that are made: where it is, the others are.
     private static let policyOfWorkspaces = """
         ALTER TABLE workspaces ENABLE ROW LEVEL SECURITY;
         DROP POLICY IF EXISTS everyone ON workspaces;
