@@ -191,3 +191,20 @@ def test_a_database_user_who_may_make_no_role(secured, own_servers):
     assert get(server.stub, {"email": "a@b.example"})[0].HasField("record")
     assert server.query("SELECT relrowsecurity FROM pg_class WHERE relname = 'contacts'") == \
         [(True,)]
+
+
+def test_a_database_that_was_prepared_before_gets_the_newest_policy(data_dir):
+    """Until then it keeps what it has."""
+    policies = "SELECT count(*) FROM pg_policies WHERE policyname = 'own_workspace'"
+    server = harness.Server(data_dir=data_dir)
+    with server.connect() as owner:
+        owner.execute("DROP POLICY own_workspace ON workspaces")
+    server.stop()
+    for arguments, count in [(["--no-migrate"], len(TABLES)), ([], len(TABLES) + 1)]:
+        server = harness.Server(data_dir=data_dir, arguments=arguments)
+        try:
+            assert server.query(policies) == [(count,)]
+            assert not any("row security is off" in line for line in server.log)
+            upsert(server.stub, [pb.Contact(email="a@b.example")])
+        finally:
+            server.stop()
