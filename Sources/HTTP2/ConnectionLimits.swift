@@ -27,9 +27,9 @@ package struct ConnectionLimits: Sendable {
     /// large in memory, so their number is bounded as well as their bytes.
     package var headerFieldCount = 100
 
-    /// Fields beyond that number or size, in one tick. Each is decoded all the same, since the table
-    /// must be kept, which takes 0.4 µs of one byte on the wire.
-    package var surplusFieldCountPerTick = 2_000
+    /// Bytes of fields beyond that number or size, in one tick. Each is decoded all the same, since the
+    /// table must be kept: up to 1 ms in all. Clients that heed the limit send none.
+    package var surplusHeaderByteCountPerTick = 1024 * 1024
 
     /// Of the table into which the peer's header blocks refer (RFC 7541 section 4.2): the protocol's
     /// default, written down, since it is what a connection can make us keep.
@@ -103,6 +103,11 @@ package struct ConnectionLimits: Sendable {
     /// After our last byte we wait so long for the peer's end of file; closing at once with unread
     /// bytes in the kernel would make it send a reset that destroys what the peer has not read.
     package static let linger: TimeAmount = .seconds(1)
+
+    /// What a field and a block that are too much cost, in bytes of a field: 0.4 µs, though it may be
+    /// one byte on the wire, and 10 to 40 µs.
+    static let surplusFieldCost = 512
+    static let surplusBlockCost = 16 * 1024
 
     /// Event lists longer than this give their memory back after use.
     static let keptEventCount = 1024

@@ -148,9 +148,10 @@ final class EventSink {
         if headers.isTruncated || headers.count >= limits.headerFieldCount
             || byteCount > limits.headerListByteCount
         {
+            flood.surplusField(
+                byteCount: name.count + value.count, isFirstOfBlock: !headers.isTruncated)
             headers.isTruncated = true
-            flood.surplusField()
-            return !flood.hasTooManyFields
+            return !flood.hasTooLargeHeaders
         }
         headers.add(name, value)
         return true

@@ -11,7 +11,7 @@ struct FloodGuard {
     private var resetCount = 0
     private var provokedResetCount = 0
     private var answeredStreamCount = 0
-    private var surplusFieldCount = 0
+    private var surplusHeaderByteCount = 0
 
     init(limits: ConnectionLimits) { self.limits = limits }
 
@@ -20,15 +20,20 @@ struct FloodGuard {
     mutating func reset() { resetCount &+= 1 }
     mutating func provokedReset() { provokedResetCount &+= 1 }
     /// A header field beyond the limit of its block.
-    mutating func surplusField() { surplusFieldCount &+= 1 }
+    mutating func surplusField(byteCount: Int, isFirstOfBlock: Bool) {
+        surplusHeaderByteCount &+= byteCount + ConnectionLimits.surplusFieldCost
+        if isFirstOfBlock { surplusHeaderByteCount &+= ConnectionLimits.surplusBlockCost }
+    }
     mutating func answeredStream() { answeredStreamCount &+= 1 }
 
     /// A stream that was refused is one that the client may try again, and did nothing here: its
     /// HEADERS were not useful. That is no reset which the peer provoked, but a client that does
     /// nothing else is ended too.
-    mutating func refusedStream() {
+    ///
+    /// - Parameter wasBegun: Its fields were read before it was refused, which costs ten times a frame.
+    mutating func refusedStream(wasBegun: Bool = false) {
         usefulFrameCount = max(0, usefulFrameCount - 1)
-        cheapFrameCount &+= 1
+        cheapFrameCount &+= wasBegun ? 4 : 1
     }
 
     /// The same, of which the peer is not to blame.
@@ -38,13 +43,13 @@ struct FloodGuard {
         let allowedResetCount = limits.resetCountPerTick + answeredStreamCount
         if resetCount > allowedResetCount { return .tooManyResets }
         if provokedResetCount > allowedResetCount { return .provokedResets }
-        if hasTooManyFields { return .oversizedHeaders }
+        if hasTooLargeHeaders { return .oversizedHeaders }
         let allowedCheapFrameCount =
             limits.cheapFrameCountPerTick + limits.cheapFramesPerUsefulFrame * usefulFrameCount
         return cheapFrameCount > allowedCheapFrameCount ? .uselessFrames : nil
     }
 
-    var hasTooManyFields: Bool { surplusFieldCount > limits.surplusFieldCountPerTick }
+    var hasTooLargeHeaders: Bool { surplusHeaderByteCount > limits.surplusHeaderByteCountPerTick }
 
     /// A new tick: counting begins anew, but for half of the resets, so that two bursts around a
     /// tick do not pass as one each.
@@ -54,6 +59,6 @@ struct FloodGuard {
         answeredStreamCount = 0
         usefulFrameCount = 0
         cheapFrameCount = 0
-        surplusFieldCount = 0
+        surplusHeaderByteCount = 0
     }
 }

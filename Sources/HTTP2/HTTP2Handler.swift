@@ -11,8 +11,9 @@ package struct ConnectionShouldRetireEvent: Sendable {
 }
 
 /// One HTTP/2 connection on a channel. Add it last; it owns the session and keeps the delegate.
-package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandler {
+package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelDuplexHandler {
     package typealias InboundIn = ByteBuffer
+    package typealias OutboundIn = Never
     package typealias OutboundOut = ByteBuffer
 
     ///   idle ──(active)──▶ open ──(nothing left to say)──▶ lingering ──(end of file)──▶ closed
@@ -79,6 +80,12 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
             fail(error)
         }
         if drain == .noticeSent, session.takeDrainAnswer() { sendGoAway() }
+    }
+
+    /// After a fault nothing more is read: a flood that goes on is the kernel's, which has room for
+    /// little, and not even dropping it costs anything here. The end of file is noticed all the same.
+    package func read(context: ChannelHandlerContext) {
+        if fault == nil { context.read() }
     }
 
     package func channelReadComplete(context: ChannelHandlerContext) {
@@ -154,7 +161,8 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelInboundHandl
         let hasMore = collect(into: &output)
         session.isPumpExpected = hasMore
         let isFinished = !hasMore && session.isFinished
-        if isFinished {
+        // One that was ended for a flood would only be opened anew: it stays as it is for a while.
+        if isFinished, fault == nil || fault == .protocolError {
             endOutput(context, last: output)
         } else if output.readableBytes > 0 {
             context.writeAndFlush(wrapOutboundOut(output), promise: nil)

@@ -121,7 +121,7 @@ package final class Session {
         releaseClosedBodies()
         switch taken {
         case 0...: break
-        case _ where sink.flood.hasTooManyFields: throw .fault(.oversizedHeaders)
+        case _ where sink.flood.hasTooLargeHeaders: throw .fault(.oversizedHeaders)
         case Int(NGHTTP2_ERR_BAD_CLIENT_MAGIC.rawValue): throw .fault(.badPreface)
         case Int(NGHTTP2_ERR_FLOODED.rawValue): throw .fault(.unreadAcknowledgements)
         case Int(NGHTTP2_ERR_TOO_MANY_CONTINUATIONS.rawValue): throw .fault(.tooManyContinuations)
@@ -276,7 +276,7 @@ package final class Session {
     }
 
     package func reset(_ stream: StreamID, _ code: ErrorCode) {
-        if code == .refusedStream { sink.flood.refusedStream() }
+        if code == .refusedStream { sink.flood.refusedStream(wasBegun: true) }
         _ = nghttp2_submit_rst_stream(session, 0, stream, code.rawValue)
         submitted()
     }

@@ -27,12 +27,13 @@ extension ServerConnection {
     /// Whether the call may decompress its next message; else its handler is called once it may.
     func mayInflate(for call: ServerCall) -> Bool {
         let now = eventLoop.now
-        if options.budget.mayInflate(at: now), pausedUntil <= now { return true }
+        let delay = options.budget.delayToInflate(at: now, recheckDelay: Self.recheckDelay)
+        if delay == nil, pausedUntil <= now { return true }
         if !call.isWaitingToInflate {
             call.isWaitingToInflate = true
             callsToInflate.append(call)
         }
-        scheduleTurn(in: Self.recheckDelay)
+        scheduleTurn(in: delay ?? .zero)
         return false
     }
 

@@ -26,11 +26,11 @@ package final class ReceiveBudget: Sendable {
     static let leastShareByteCount = 64 * 1024
 
     /// Text such as contacts becomes a quarter or a tenth when it is compressed. What becomes more
-    /// than this is let in at a rate at which it takes a tenth of the processors, as it costs up to
-    /// 7 ms a MiB; a kilobyte on the wire may be a megabyte here.
+    /// than this is let in at a rate at which it takes a twentieth of the processors, as it costs up
+    /// to 7 ms a MiB; a kilobyte on the wire may be a megabyte here.
     static let usualRatio = 16
-    private static let surplusBytesPerSecond = 8 * 1024 * 1024 * System.coreCount
-    /// So much time's worth may come at once: two of the largest messages for each processor.
+    private static let surplusBytesPerSecond = 4 * 1024 * 1024 * System.coreCount
+    /// So much time's worth may come at once: one of the largest messages for each processor.
     private static let surplusBurst = UInt64(TimeAmount.seconds(1).nanoseconds)
 
     /// - Parameter limitByteCount: Of what is held, and at first of what is at work.
@@ -91,12 +91,20 @@ package final class ReceiveBudget: Sendable {
         }
     }
 
-    /// Whether one more message may be decompressed. Flow control bounds what is sent, of which a
-    /// thousandfold may become; so what waits stays as it came while the server has enough to do.
-    func mayInflate(at now: NIODeadline) -> Bool {
-        inflated.load(ordering: .relaxed) < limitByteCount
-            && workByteCount < workLimitByteCount
-            && surplusEnd.load(ordering: .relaxed) <= now.uptimeNanoseconds + Self.surplusBurst
+    /// How long to wait until one more message may be decompressed, nil: it may now. Flow control
+    /// bounds what is sent, of which a thousandfold may become; so what waits stays as it came while
+    /// the server has enough to do.
+    ///
+    /// - Parameter recheckDelay: For what has no known end.
+    func delayToInflate(at now: NIODeadline, recheckDelay: TimeAmount) -> TimeAmount? {
+        let end = surplusEnd.load(ordering: .relaxed)
+        let (wait, isOver) = end.subtractingReportingOverflow(
+            now.uptimeNanoseconds + Self.surplusBurst)
+        if !isOver, wait > 0 { return max(recheckDelay, .nanoseconds(Int64(wait))) }
+        let isBusy =
+            inflated.load(ordering: .relaxed) >= limitByteCount
+            || workByteCount >= workLimitByteCount
+        return isBusy ? recheckDelay : nil
     }
 
     /// How much more a connection may be sent that holds so many bytes itself.

@@ -94,11 +94,14 @@ class Attacker:
 
     def read(self):
         try:
-            if not self.socket.recv(1 << 16):
-                self.close()
-            return True
+            if self.socket.recv(1 << 16):
+                return True
         except BlockingIOError:
             return False
+        except ConnectionError:
+            pass
+        self.close()
+        return True
 
 
 def attack(names, count, seconds, port):

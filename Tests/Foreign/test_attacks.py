@@ -11,7 +11,7 @@ import time
 import pytest
 
 import harness
-from attacks import ATTACKS, LARGEST, MINIMAL, OPEN, field, stream
+from attacks import ATTACKS, CHURN, LARGEST, MINIMAL, OPEN, field, stream
 from frames import (
     CANCEL, CONTINUATION, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, INITIAL_WINDOW_SIZE, NO_ERROR,
     PING, PREFACE, PROTOCOL_ERROR, RST_STREAM, SETTINGS, STREAM, STREAM_CLOSED, Peer, block, call,
@@ -223,17 +223,44 @@ def test_header_bytes_are_counted(server, spare, passes):
 
 
 def test_header_fields_beyond_the_limit_are_counted(server):
-    """2,000 in ten seconds."""
+    """1 MiB in ten seconds, of which a field costs 512 bytes besides its own, a block 16 KiB."""
     def oversized(number, more):
         payload = block(request_fields()) + field(b"x", b"") * (94 + more)
         return headers(stream(number), payload=payload, flags=END_HEADERS | END_STREAM)
 
     with Peer(server) as peer:
-        peer.send(*(oversized(n, 400) for n in range(5)))
+        peer.send(*(oversized(n, 376) for n in range(5)))
         assert peer.answers(stream(4))["grpc-status"] == "8"
         peer.serves(stream(5))
         peer.send(oversized(6, 1))
         assert peer.ends(ENHANCE_YOUR_CALM) == "oversized_headers"
+
+
+@pytest.mark.parametrize("fields,count", [(field(b"x", b"y" * 16200), 31), (CHURN, 58)],
+                         ids=["a large one", "many"])
+def test_header_blocks_beyond_the_limit_are_counted(server, fields, count):
+    """By the same measure."""
+    def oversized(number):
+        return headers(stream(number), payload=MINIMAL + fields, flags=END_HEADERS | END_STREAM)
+
+    with Peer(server) as peer:
+        peer.send(*(oversized(n) for n in range(count)))
+        assert peer.answers(stream(count - 1), 30)["grpc-status"] == "8"
+        peer.serves(stream(count))
+        peer.send(oversized(count + 1))
+        assert peer.ends(ENHANCE_YOUR_CALM) == "oversized_headers"
+
+
+def test_after_a_flood_nothing_is_read(server):
+    """What goes on is left to the kernel, until the connection is closed."""
+    with counted(server, "useless_frames"), Peer(server) as peer:
+        peer.send(frame(0x77) * 3000)
+        peer.until(lambda p: p.goaways)
+        sent = 0
+        while count := peer.send_now(frame(0x77) * 3000):
+            sent += count
+            assert sent < 16 * 2 ** 20
+        peer.until(lambda p: p.closed)
 
 
 @pytest.mark.parametrize("name", ["header fields too large", "HPACK table churn"])

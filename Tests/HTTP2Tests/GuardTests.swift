@@ -41,6 +41,30 @@ struct GuardTests {
         #expect(guardian.fault == .uselessFrames)
     }
 
+    @Test
+    func `A stream that was begun and refused counts as four frames`() {
+        var guardian = FloodGuard(limits: limits)
+        for _ in 0..<2 { guardian.refusedStream(wasBegun: true) }
+        #expect(guardian.fault == nil)
+        guardian.refusedStream(wasBegun: true)
+        #expect(guardian.fault == .uselessFrames)
+    }
+
+    @Test
+    func `Header fields beyond their limit are allowed per tick, by what they cost`() {
+        var guardian = FloodGuard(limits: limits)
+        for _ in 0..<2 {
+            guardian.surplusField(byteCount: 16 * 1024 - 512, isFirstOfBlock: true)
+            for _ in 0..<480 { guardian.surplusField(byteCount: 1536, isFirstOfBlock: false) }
+            guardian.surplusField(byteCount: 15 * 1024 + 512, isFirstOfBlock: false)
+            guardian.surplusField(byteCount: 16 * 1024 - 512, isFirstOfBlock: false)
+            #expect(guardian.fault == nil)
+            guardian.surplusField(byteCount: 0, isFirstOfBlock: false)
+            #expect(guardian.fault == .oversizedHeaders)
+            guardian.tick()
+        }
+    }
+
     @Test(arguments: [true, false])
     func `Resets are allowed per tick, and with answered streams`(isProvoked: Bool) {
         var guardian = FloodGuard(limits: limits)
