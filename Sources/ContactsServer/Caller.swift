@@ -68,7 +68,10 @@ struct Authentication: Sendable {
             return Caller(workspaceName: asked ?? Workspace.defaultName, key: nil)
         }
         // One and the same answer for what is not there and what is another's.
-        if let asked, asked != key.workspaceName { throw .unknownWorkspace(asked) }
+        if let asked, asked != key.workspaceName {
+            call.refused(.workspaceUnknown)
+            throw .unknownWorkspace(asked)
+        }
         guard key.rights.allow(rights) else {
             call.refused(.rightMissing)
             throw .missingRight(rights)

@@ -56,6 +56,7 @@ package final class ContactsServer: Sendable {
             policy.streamsOfAll, leastShare: ServerLimits.leastStreams)
         options.age = life.limits
         options.streamsPerSecond = policy.streamsPerSecond
+        options.speaksFirst = certificates != nil
         let log = ConnectionLog(logger)
         // Another one, so that refused calls do not take the lines of connections.
         options.callRefused = ConnectionLog(logger).refusedCall

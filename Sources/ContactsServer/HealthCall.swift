@@ -61,6 +61,7 @@ final class HealthCall: CallHandler {
         guard !isOver, !isAsked, let message = onlyMessage.take(from: call) else { return }
         call.returnCredit(message.creditByteCount)
         guard let service = try? Self.service(message.bytes) else {
+            call.refused(.malformedMessage)
             return call.finish(
                 .malformed(method == .list ? "HealthListRequest" : "HealthCheckRequest"))
         }

@@ -127,6 +127,7 @@ struct OnlyMessage {
     mutating func take(from call: ServerCall) -> ReceivedMessage? {
         while let next = call.nextMessage() {
             guard message == nil else {
+                call.refused(.messageCount)
                 call.finish(
                     RPCStatus(.unimplemented, "the call has more than one request message"))
                 return nil
@@ -136,6 +137,7 @@ struct OnlyMessage {
         guard call.isRequestComplete, !call.isFinished, !isTaken else { return nil }
         // Whoever takes it may give its credit back, so it must not stay here.
         guard let taken = message.take() else {
+            call.refused(.messageCount)
             call.finish(RPCStatus(.unimplemented, "the call has no request message"))
             return nil
         }

@@ -66,6 +66,7 @@ final class ReflectionCall: CallHandler {
 
     private func answer(_ request: [UInt8], _ call: ServerCall) {
         guard let (host, question) = try? Question.read(request) else {
+            call.refused(.malformedMessage)
             return end(call, .malformed("ServerReflectionRequest"))
         }
         guard let question else { return end(call, .noReflectionQuestion) }

@@ -57,6 +57,7 @@ package struct ServerPolicy: Sendable {
     var connectionLimits: ConnectionLimits {
         var limits = ConnectionLimits()
         limits.maxConcurrentStreams = streams
+        limits.unsentFrameCount = max(limits.unsentFrameCount, min(streams, Int.max / 4) * 4)
         limits.headerListByteCount = headerBytes
         limits.headerFieldCount = headerFields
         limits.resetCountPerTick = resets

@@ -109,6 +109,9 @@ package struct ConnectionLimits: Sendable {
     static let surplusFieldCost = 512
     static let surplusBlockCost = 16 * 1024
 
+    /// Of such bytes, for each useful frame: behind a proxy one client among many may send too much.
+    static let surplusHeaderBytesPerUsefulFrame = 2 * 1024
+
     /// Event lists longer than this give their memory back after use.
     static let keptEventCount = 1024
 }

@@ -38,12 +38,22 @@ package enum Event {
     case endOfStream(StreamID)
     /// The stream is gone: both sides ended it (`noError`), or one of them reset it.
     case closed(StreamID, ErrorCode)
+    /// The stream is or will be reset for what came on it. `closed` follows if it was there.
+    case refused(StreamID, StreamRefusal)
     /// Unsent bytes of the stream fell to the low-water mark.
     case writable(StreamID)
     /// The peer takes no more streams than those up to this number.
     case goAway(lastStream: StreamID, ErrorCode)
     /// The peer's settings came: the connection speaks HTTP/2.
     case settings
+}
+
+/// Why nghttp2 takes a stream no further.
+package enum StreamRefusal: Sendable {
+    /// It was one more than `ConnectionLimits.maxConcurrentStreams`.
+    case tooMany
+    /// A frame broke a rule of HTTP/2 or HTTP (RFC 9113 sections 5.4.2 and 8.1.1).
+    case malformed
 }
 
 /// The user of a connection: gets all events, and submits through the session.

@@ -77,10 +77,12 @@ final class EventSink {
         switch frame.kind {
         case FrameHeader.data:
             scannedData.append(frame.stream)
-            // DATA is cheap until a byte of it comes that is not padding.
-            if frame.endsStream { flood.useful() } else { flood.cheap() }
+            // DATA is cheap until nghttp2 takes its end, or a byte of it that is not padding.
+            flood.cheap()
         case FrameHeader.headers:
-            flood.useful()
+            break
+        case FrameHeader.continuation:
+            flood.continuation(byteCount: frame.byteCount)
         case FrameHeader.priority:
             flood.cheap()
             // nghttp2 without its priority tree does not look (RFC 9113 section 6.3).
@@ -91,8 +93,9 @@ final class EventSink {
     }
 
     /// nghttp2 takes a frame of DATA. Those found before it and not taken it ignores.
-    func beginData(_ stream: StreamID) {
+    func beginData(_ stream: StreamID, endsStream: Bool) {
         isIdle = false
+        if endsStream { flood.useful() }
         while takenDataCount < scannedData.count {
             let next = scannedData[takenDataCount]
             takenDataCount += 1
@@ -134,7 +137,9 @@ final class EventSink {
         isIdle = true
     }
 
+    /// nghttp2 takes the HEADERS that came.
     func beginHeaders() {
+        flood.headersAreTaken()
         headers = Headers()
     }
 

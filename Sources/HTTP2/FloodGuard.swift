@@ -12,6 +12,8 @@ struct FloodGuard {
     private var provokedResetCount = 0
     private var answeredStreamCount = 0
     private var surplusHeaderByteCount = 0
+    /// What the header block under way counts, until it is known whether nghttp2 takes it.
+    private var blockCost = 0
 
     init(limits: ConnectionLimits) { self.limits = limits }
 
@@ -19,6 +21,28 @@ struct FloodGuard {
     mutating func cheap() { cheapFrameCount &+= 1 }
     mutating func reset() { resetCount &+= 1 }
     mutating func provokedReset() { provokedResetCount &+= 1 }
+    /// HEADERS came. Those that nghttp2 ignores, since their stream was reset for instance, it decodes
+    /// all the same, and tells nobody of their fields.
+    mutating func headers(byteCount: Int) {
+        cheapFrameCount &+= 1
+        blockCost = byteCount + ConnectionLimits.surplusFieldCost
+        surplusHeaderByteCount &+= blockCost
+    }
+
+    /// nghttp2 takes the HEADERS that came.
+    mutating func headersAreTaken() {
+        cheapFrameCount = max(0, cheapFrameCount - 1)
+        usefulFrameCount &+= 1
+        surplusHeaderByteCount = max(0, surplusHeaderByteCount - blockCost)
+        blockCost = 0
+    }
+
+    /// A block within the limit hardly needs one.
+    mutating func continuation(byteCount: Int) {
+        cheapFrameCount &+= 1
+        surplusHeaderByteCount &+= byteCount + ConnectionLimits.surplusFieldCost
+    }
+
     /// A header field beyond the limit of its block.
     mutating func surplusField(byteCount: Int, isFirstOfBlock: Bool) {
         surplusHeaderByteCount &+= byteCount + ConnectionLimits.surplusFieldCost
@@ -26,30 +50,31 @@ struct FloodGuard {
     }
     mutating func answeredStream() { answeredStreamCount &+= 1 }
 
-    /// A stream that was refused is one that the client may try again, and did nothing here: its
-    /// HEADERS were not useful. That is no reset which the peer provoked, but a client that does
-    /// nothing else is ended too.
-    ///
-    /// - Parameter wasBegun: Its fields were read before it was refused, which costs ten times a frame.
-    mutating func refusedStream(wasBegun: Bool = false) {
-        usefulFrameCount = max(0, usefulFrameCount - 1)
-        cheapFrameCount &+= wasBegun ? 4 : 1
+    /// A stream that was refused did nothing here: its HEADERS, and DATA behind them, were not useful.
+    /// That is no reset which the peer provoked, but a client that does nothing else is ended too. It
+    /// costs ten times a frame.
+    mutating func refusedStream() {
+        refusedForOthers()
+        cheapFrameCount &+= 4
     }
 
-    /// The same, of which the peer is not to blame.
-    mutating func refusedForOthers() { usefulFrameCount = max(0, usefulFrameCount - 1) }
+    /// The same, of which the peer is not to blame, or that is no more often than may be.
+    mutating func refusedForOthers() { usefulFrameCount = max(0, usefulFrameCount - 2) }
 
     var fault: ConnectionFault? {
         let allowedResetCount = limits.resetCountPerTick + answeredStreamCount
         if resetCount > allowedResetCount { return .tooManyResets }
         if provokedResetCount > allowedResetCount { return .provokedResets }
-        if hasTooLargeHeaders { return .oversizedHeaders }
         let allowedCheapFrameCount =
             limits.cheapFrameCountPerTick + limits.cheapFramesPerUsefulFrame * usefulFrameCount
-        return cheapFrameCount > allowedCheapFrameCount ? .uselessFrames : nil
+        if cheapFrameCount > allowedCheapFrameCount { return .uselessFrames }
+        return hasTooLargeHeaders ? .oversizedHeaders : nil
     }
 
-    var hasTooLargeHeaders: Bool { surplusHeaderByteCount > limits.surplusHeaderByteCountPerTick }
+    var hasTooLargeHeaders: Bool {
+        surplusHeaderByteCount > limits.surplusHeaderByteCountPerTick
+            + ConnectionLimits.surplusHeaderBytesPerUsefulFrame * usefulFrameCount
+    }
 
     /// A new tick: counting begins anew, but for half of the resets, so that two bursts around a
     /// tick do not pass as one each.

@@ -23,6 +23,7 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelDuplexHandle
 
     private let session: Session
     private let delegate: Delegate
+    private let speaksFirst: Bool
     private var context: ChannelHandlerContext?
     private var state = State.idle
     private var drain = Drain.none
@@ -33,9 +34,12 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelDuplexHandle
     private var fault: ConnectionFault?
     private var ticker: Scheduled<Void>?
 
+    /// - Parameter speaksFirst: Sends SETTINGS at once. A server that waits until the client has said
+    ///   something can still answer HTTP/1.1, and spends half as much on a scanner.
     package init(
-        role: Session.Role, limits: ConnectionLimits, delegate: Delegate
+        role: Session.Role, limits: ConnectionLimits, delegate: Delegate, speaksFirst: Bool = true
     ) throws(HTTP2Error) {
+        self.speaksFirst = speaksFirst
         self.session = try Session(role: role, limits: limits)
         self.delegate = delegate
     }
@@ -56,7 +60,7 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelDuplexHandle
         session.wake = { [weak self] in self?.schedulePump() }
         scheduleTick()
         delegate.opened(session, on: context.channel)
-        pump()
+        if speaksFirst { pump() }
     }
 
     // Bytes in.
@@ -71,8 +75,9 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelDuplexHandle
             deliver(from: input)
             judgePings(at: context.eventLoop.now)
         } catch {
+            if case .fault(.badPreface) = error { answerStranger(input) }
             // A flood's events are hundreds of calls that end at once, with their connection.
-            if case .fault = error {
+            if case .fault = error, session.role == .server {
                 session.recycle(session.takeEvents())
             } else {
                 deliver(from: input)
@@ -86,6 +91,23 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelDuplexHandle
     /// little, and not even dropping it costs anything here. The end of file is noticed all the same.
     package func read(context: ChannelHandlerContext) {
         if fault == nil { context.read() }
+    }
+
+    /// People who try a server with a browser or with curl speak HTTP/1.1, and would see nothing.
+    /// Others, such as a client that speaks TLS, are shown what is spoken here.
+    private func answerStranger(_ input: ByteBuffer) {
+        let method = input.readableBytesView.prefix(8).prefix { (0x41...0x5A).contains($0) }
+        guard session.role == .server, method.count >= 3,
+            input.readableBytesView.dropFirst(method.count).first == 0x20
+        else { return pump() }
+        let text = "505: this server speaks gRPC, and HTTP/2 alone.\n"
+        // RFC 9110 section 15.6.6.
+        let answer = ByteBuffer(
+            string: """
+                HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-type: text/plain\r\n\
+                content-length: \(text.utf8.count)\r\nconnection: close\r\n\r\n\(text)
+                """)
+        context?.writeAndFlush(wrapOutboundOut(answer), promise: nil)
     }
 
     package func channelReadComplete(context: ChannelHandlerContext) {
@@ -123,13 +145,13 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelDuplexHandle
         guard self.fault == nil, state == .open || state == .lingering else { return }
         self.fault = fault
         delegate.failed(fault, detail: detail)
-        guard let code = fault.goAwayCode, state == .open else {
-            // nghttp2's own GOAWAY goes the usual way.
-            if fault != .protocolError { abandon() }
-            return
+        if let code = fault.goAwayCode, state == .open {
+            session.terminate(code, debugData: fault.rawValue)
+            pump()
+        } else if fault != .protocolError {
+            return abandon()
         }
-        session.terminate(code, debugData: fault.rawValue)
-        pump()
+        // nghttp2's own GOAWAY goes the usual way.
         context?.eventLoop.assumeIsolated().scheduleTask(in: ConnectionLimits.linger) {
             [weak self] in self?.context?.close(promise: nil)
         }
@@ -151,7 +173,10 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelDuplexHandle
     private func pump() {
         guard let context, state == .open, !isPumping else { return }
         session.isPumpExpected = true
-        guard context.channel.isWritable else { return }
+        guard context.channel.isWritable else {
+            if session.hasTooManyUnsentFrames { end(by: .unreadAcknowledgements) }
+            return
+        }
         isPumping = true
         if drain == .goAwayDue {
             drain = .goAwaySent
@@ -162,7 +187,7 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelDuplexHandle
         session.isPumpExpected = hasMore
         let isFinished = !hasMore && session.isFinished
         // One that was ended for a flood would only be opened anew: it stays as it is for a while.
-        if isFinished, fault == nil || fault == .protocolError {
+        if isFinished, session.role == .client || fault == nil || fault == .protocolError {
             endOutput(context, last: output)
         } else if output.readableBytes > 0 {
             context.writeAndFlush(wrapOutboundOut(output), promise: nil)

@@ -135,11 +135,13 @@ package final class Session {
             terminate(code, debugData: "a frame on a stream that may not have it")
         }
         if let fault = floodFault { throw .fault(fault) }
-        if role == .server,
-            nghttp2_session_get_outbound_queue_size(session) > limits.unsentFrameCount
-        {
-            throw .fault(.unreadAcknowledgements)
-        }
+    }
+
+    /// More waits to be sent than a peer that reads would have left. To be asked after all was sent that
+    /// could be.
+    var hasTooManyUnsentFrames: Bool {
+        role == .server
+            && nghttp2_session_get_outbound_queue_size(session) > limits.unsentFrameCount
     }
 
     /// The peer has gone too far; what we had to send because of it counts too.
@@ -268,6 +270,12 @@ package final class Session {
     /// A reset that the peer was right to send.
     package func forgiveReset() { sink.flood.answeredStream() }
 
+    /// A request that came to nothing: its HEADERS were not useful, and beyond what is to be borne they
+    /// are as bad as useless frames.
+    package func requestWasRefused(isBearable: Bool) {
+        isBearable ? sink.flood.refusedForOthers() : sink.flood.refusedStream()
+    }
+
     /// Refuses the stream because of what others have open, which is nothing that its peer has done.
     package func refuseForOthers(_ stream: StreamID) {
         sink.flood.refusedForOthers()
@@ -276,7 +284,7 @@ package final class Session {
     }
 
     package func reset(_ stream: StreamID, _ code: ErrorCode) {
-        if code == .refusedStream { sink.flood.refusedStream(wasBegun: true) }
+        if code == .refusedStream { sink.flood.refusedStream() }
         _ = nghttp2_submit_rst_stream(session, 0, stream, code.rawValue)
         submitted()
     }

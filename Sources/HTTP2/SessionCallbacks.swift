@@ -45,13 +45,15 @@ private func onBeginFrame(
     return withSink(userData) { sink in
         switch UInt32(header.type) {
         case NGHTTP2_DATA.rawValue:
-            sink.beginData(header.stream_id)
+            let endsStream = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
+            sink.beginData(header.stream_id, endsStream: endsStream)
         case NGHTTP2_HEADERS.rawValue:
             sink.isIdle = false
             if nghttp2_session_find_stream(session, header.stream_id) == nil {
                 sink.judge(header.stream_id)
             }
             sink.numbers.headers(on: header.stream_id)
+            sink.flood.headers(byteCount: header.length)
         default: break
         }
     }
@@ -137,9 +139,10 @@ private func onInvalidFrame(
         // Its RST_STREAM may wait to be sent, while the client's next frames are here already.
         sink.numbers.resetByUs(stream)
         if error == NGHTTP2_ERR_REFUSED_STREAM.rawValue {
-            sink.flood.refusedStream()
+            sink.events.append(.refused(stream, .tooMany))
         } else {
             sink.flood.cheap()
+            if stream != 0 { sink.events.append(.refused(stream, .malformed)) }
         }
     }
 }

@@ -12,6 +12,9 @@ struct AnybodysCalls {
     /// Of all requests to them on one connection: four that are as large as they may be.
     static let heldByteCount = 4 * (messageByteCount + Envelope.prefixByteCount)
 
+    /// Of such calls on one connection: each costs up to 2 KiB, so these are 64 KiB.
+    static let maxCount = 32
+
     /// Of calls that stay open, such as those that watch the server's health, while the server has as
     /// many calls as it may.
     static let leastCount = 4
@@ -26,9 +29,15 @@ struct AnybodysCalls {
 
     var unsentByteCount: Int { calls.values.reduce(0) { $0 + $1.unsentByteCount } }
 
-    var newestBeyondLeast: ServerCall? {
+    var newestBeyondLeast: ServerCall? { newest(beyond: Self.leastCount) }
+
+    var newestBeyondMost: ServerCall? {
+        calls.count > Self.maxCount ? newest(beyond: Self.maxCount) : nil
+    }
+
+    private func newest(beyond count: Int) -> ServerCall? {
         let open = calls.values.filter { !$0.isFinished }
-        return open.count > Self.leastCount ? open.max { $0.stream < $1.stream } : nil
+        return open.count > count ? open.max { $0.stream < $1.stream } : nil
     }
 
     /// The newest one that holds anything, if together they hold too much.

@@ -140,6 +140,9 @@ package final class ClientConnection: SessionDelegate {
                 goAway(lastStream, code)
             case .settings:
                 onChange?(.ready)
+            case .refused:
+                // `closed` tells the call.
+                break
             }
         }
         // What a client receives is its own request: no budget, credit goes back at once.

@@ -15,6 +15,11 @@ extension ServerConnection {
     private static let refusedBytesPerSecond = 1024 * 1024
     private static let longestPause = TimeAmount.seconds(5)
 
+    /// A connection of which so much more was usual than was not does not wait for what others have
+    /// decompressed: an import goes on beside bombs.
+    private static let trustedByteCount = 256 * 1024
+    private static let inflationCreditLimit = 16 * 1024 * 1024
+
     func refusedMessage(byteCount: Int) {
         guard byteCount >= Self.noticedByteCount else { return }
         let now = eventLoop.now
@@ -27,26 +32,38 @@ extension ServerConnection {
     /// Whether the call may decompress its next message; else its handler is called once it may.
     func mayInflate(for call: ServerCall) -> Bool {
         let now = eventLoop.now
-        let delay = options.budget.delayToInflate(at: now, recheckDelay: Self.recheckDelay)
+        let delay = options.budget.delayToInflate(
+            at: now, recheckDelay: Self.recheckDelay,
+            isTrusted: inflationCredit >= Self.trustedByteCount)
         if delay == nil, pausedUntil <= now { return true }
         if !call.isWaitingToInflate {
             call.isWaitingToInflate = true
+            Self.forgetEnded(in: &callsToInflate, when: calls.count)
             callsToInflate.append(call)
         }
         scheduleTurn(in: delay ?? .zero)
         return false
     }
 
+    /// A message was decompressed; of its bytes so many are more than the usual.
+    func inflated(_ byteCount: Int, surplus: Int) {
+        inflationCredit = min(inflationCredit + byteCount - surplus, Self.inflationCreditLimit)
+        inflationCredit = max(inflationCredit - surplus, -Self.inflationCreditLimit)
+    }
+
     /// Not before the pause is over.
     private func scheduleTurn(in delay: TimeAmount) {
-        guard !isTurnScheduled else { return }
-        isTurnScheduled = true
         let time = max(eventLoop.now + delay, pausedUntil)
-        eventLoop.assumeIsolated().scheduleTask(deadline: time) { [weak self] in
+        if let turn {
+            if turn.time <= time { return }
+            turn.task.cancel()
+        }
+        let task = eventLoop.assumeIsolated().scheduleTask(deadline: time) { [weak self] in
             guard let self else { return }
-            isTurnScheduled = false
+            turn = nil
             takeTurn()
         }
+        turn = (time, task)
     }
 
     /// One call at a time, so that other connections have their turns.

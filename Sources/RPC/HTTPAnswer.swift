@@ -26,6 +26,10 @@ struct HTTPAnswer: Equatable {
         status: "415", fields: ["accept": "application/grpc"],
         text: "415: this is an RPC of a gRPC server, which takes application/grpc.\n")
 
+    /// RFC 6585 section 5.
+    static let headersTooLarge = HTTPAnswer(
+        status: "431", fields: [:], text: "431: the request's header fields are too large.\n")
+
     /// Answers and ends the stream. HEAD gets the fields without the text (section 9.3.2).
     func send(on stream: StreamID, of session: Session, withText: Bool) {
         var headers = Headers([

@@ -85,7 +85,10 @@ package final class ReceiveBudget: Sendable {
         var end = surplusEnd.load(ordering: .relaxed)
         while true {
             let (isExchanged, seen) = surplusEnd.weakCompareExchange(
-                expected: end, desired: max(end, now.uptimeNanoseconds) + cost, ordering: .relaxed)
+                expected: end,
+                desired: min(
+                    max(end, now.uptimeNanoseconds) + cost,
+                    now.uptimeNanoseconds + 4 * Self.surplusBurst), ordering: .relaxed)
             if isExchanged { return }
             end = seen
         }
@@ -95,12 +98,16 @@ package final class ReceiveBudget: Sendable {
     /// bounds what is sent, of which a thousandfold may become; so what waits stays as it came while
     /// the server has enough to do.
     ///
-    /// - Parameter recheckDelay: For what has no known end.
-    func delayToInflate(at now: NIODeadline, recheckDelay: TimeAmount) -> TimeAmount? {
+    /// - Parameters:
+    ///   - recheckDelay: For what has no known end.
+    ///   - isTrusted: It is not to be expected that it will be more than the usual.
+    func delayToInflate(
+        at now: NIODeadline, recheckDelay: TimeAmount, isTrusted: Bool
+    ) -> TimeAmount? {
         let end = surplusEnd.load(ordering: .relaxed)
         let (wait, isOver) = end.subtractingReportingOverflow(
             now.uptimeNanoseconds + Self.surplusBurst)
-        if !isOver, wait > 0 { return max(recheckDelay, .nanoseconds(Int64(wait))) }
+        if !isTrusted, !isOver, wait > 0 { return max(recheckDelay, .nanoseconds(Int64(wait))) }
         let isBusy =
             inflated.load(ordering: .relaxed) >= limitByteCount
             || workByteCount >= workLimitByteCount

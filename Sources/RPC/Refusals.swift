@@ -9,12 +9,23 @@ package enum Refusal: String, CaseIterable, Sendable {
     case connections
     case connectionsPerAddress = "connections_per_address"
     case connectionRate = "connection_rate"
+    /// Calls beyond `ConnectionLimits.maxConcurrentStreams`.
+    case concurrentStreams = "concurrent_streams"
+    /// A stream that broke a rule of HTTP/2, and was reset.
+    case malformedStream = "malformed_stream"
     /// Calls begun faster than `ServerOptions.streamsPerSecond`.
     case streamRate = "stream_rate"
     /// Calls beyond `ServerOptions.openCalls`.
     case streams
     /// A request's header block with too many fields or bytes.
     case headers
+    /// A request that is not gRPC, which HTTP answers.
+    case noRPC = "no_rpc"
+    /// A request whose timeout, encoding or metadata is none of gRPC's.
+    case malformedRequest = "malformed_request"
+    case unknownMethod = "unknown_method"
+    /// A unary call with no message or more than one.
+    case messageCount = "message_count"
     /// A message over the limit or without the form of one, known by its prefix.
     case envelope
     /// The beginnings of messages take too much memory.
@@ -33,6 +44,8 @@ package enum Refusal: String, CaseIterable, Sendable {
     /// A call was open when its key expired or was revoked.
     case keyEnded = "key_ended"
     case rightMissing = "right_missing"
+    /// A key's call that names another workspace than the key's.
+    case workspaceUnknown = "workspace_unknown"
     /// A call that would bring contacts while its key's rate is used up.
     case keyRate = "key_rate"
     /// A call beyond those that its key may have open.

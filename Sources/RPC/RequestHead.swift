@@ -61,7 +61,10 @@ package struct RequestHead: Sendable {
     /// and proxies drop the field.
     static func read(_ headers: Headers) -> OnHeaders {
         if headers.isTruncated {
-            return .refused(RPCStatus(.resourceExhausted, "the request's headers are too large"))
+            // Fields that would tell whether it is gRPC may be among those that were not taken.
+            return headers[":method"].map { $0 == "POST" } ?? true
+                ? .refused(RPCStatus(.resourceExhausted, "the request's headers are too large"))
+                : .refusedByHTTP(.headersTooLarge)
         }
         guard headers[":method"] == "POST" else { return .refusedByHTTP(.methodNotAllowed) }
         guard let contentType = headers["content-type"], isGRPC(contentType) else {
@@ -94,12 +97,13 @@ package struct RequestHead: Sendable {
     }
 
     /// `application/grpc`, then the end, a sub-format or a parameter; `application/grpc-web` is
-    /// another protocol.
+    /// another protocol. Case does not matter, nor space before a parameter (RFC 9110 section 8.3.1).
     static func isGRPC(_ value: String) -> Bool {
-        guard value.hasPrefix(contentType) else { return false }
-        switch value.dropFirst(contentType.count).first {
+        guard value.prefix(contentType.count).lowercased() == contentType else { return false }
+        let rest = value.dropFirst(contentType.count)
+        switch rest.first {
         case nil, "+", ";": return true
-        default: return false
+        default: return rest.drop { $0 == " " || $0 == "\t" }.first == ";"
         }
     }
 }

@@ -70,6 +70,9 @@ package final class ServerCall {
     private var unreadByteCount = Int.max
     private let begun: NIODeadline
 
+    /// Of a call whose reset is taken for its deadline's.
+    private static let leastForgivenAge = TimeAmount.milliseconds(100)
+
     /// What a client takes in a tick at least, to be one that reads.
     private static let leastReadByteCount = 4096
     /// So many ticks an answer waits for a client that takes nothing, five minutes; fewer while all
@@ -125,7 +128,7 @@ package final class ServerCall {
                 chargeSurplus()
                 refusedMessage(byteCount: inbox.lastInflatedByteCount)
             }
-            connection?.options.counters.refusals.add(.envelope)
+            refused(.envelope)
             end(with: error.status, by: .protocolError(error.status))
         }
         return nil
@@ -234,10 +237,7 @@ package final class ServerCall {
     }
 
     /// Counts that the call is refused, and has it logged; it is to be finished too.
-    package func refused(_ refusal: Refusal) {
-        connection?.options.counters.refusals.add(refusal)
-        connection?.options.callRefused(refusal, peerAddress)
-    }
+    package func refused(_ refusal: Refusal) { connection?.refuse(refusal) }
 
     /// A message of so many bytes, as it was decompressed, was of no use. The longer it took to find
     /// out, the longer nothing is read of the connection.
@@ -245,6 +245,7 @@ package final class ServerCall {
 
     private func chargeSurplus() {
         budget.chargeSurplus(inbox.lastSurplusByteCount, at: eventLoop.now)
+        connection?.inflated(inbox.lastInflatedByteCount, surplus: inbox.lastSurplusByteCount)
     }
 
     /// Ends the call from outside of its handler, which is told. The status waits behind what was sent
@@ -341,10 +342,12 @@ package final class ServerCall {
         unfinishedByteCount = byteCount
     }
 
-    /// The client's own time is as good as over.
+    /// The client's own time is as good as over. Not that of a call which was given next to none: a
+    /// flood of such would be a flood of calls that nobody waits for.
     var isPastDeadline: Bool {
         guard let timeout = head.timeout else { return false }
-        return eventLoop.now - begun >= .nanoseconds(timeout.nanoseconds / 10 * 9)
+        let age = eventLoop.now - begun
+        return age >= max(.nanoseconds(timeout.nanoseconds / 10 * 9), Self.leastForgivenAge)
     }
 
     /// A tick of a finished call.
@@ -380,7 +383,7 @@ package final class ServerCall {
     /// Ends the call for what it keeps here. UNAVAILABLE: because of what others keep, so that it may be
     /// tried again.
     func giveUp(_ refusal: Refusal, _ code: RPCCode, _ why: String) {
-        connection?.options.counters.refusals.add(refusal)
+        refused(refusal)
         let status = RPCStatus(code, why)
         end(with: status, by: .protocolError(status))
     }

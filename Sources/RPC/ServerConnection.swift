@@ -11,6 +11,8 @@ package struct ServerOptions: Sendable {
     /// 4 MiB, as every gRPC library has it.
     package var maxMessageByteCount = 4 * 1024 * 1024
     package var age = ConnectionAgeLimits()
+    /// Whether to speak before the client does. In clear text it may turn out to speak HTTP/1.1.
+    package var speaksFirst = true
     package var budget: ReceiveBudget
     package var counters = ServerCounters()
     /// For beginnings of messages.
@@ -73,7 +75,7 @@ package final class ServerConnection: SessionDelegate {
     private var ageLook: Scheduled<Void>?
     private(set) var channel: (any Channel)?
     private var streamRate: StreamRate
-    /// Calls in a second that are refused because of others and do not count as a flood.
+    /// Calls in a second that are refused and do not count as a flood.
     private var refusalRate = StreamRate(limit: 250)
     let unfinished: SharedLimit.Part
     let unanswered: SharedLimit.Part
@@ -89,7 +91,9 @@ package final class ServerConnection: SessionDelegate {
     var pausedUntil = NIODeadline.uptimeNanoseconds(0)
     var isPaused = false
     /// The end of the pause, or the next call's turn.
-    var isTurnScheduled = false
+    var turn: (time: NIODeadline, task: Scheduled<Void>)?
+    /// Bytes that were decompressed as usual, less those that were more.
+    var inflationCredit = 0
 
     /// How soon a connection looks again whether the shared budget has room.
     static let recheckDelay: TimeAmount = .milliseconds(10)
@@ -129,7 +133,8 @@ package final class ServerConnection: SessionDelegate {
             router: router, options: options, peerIdentities: peerIdentities,
             eventLoop: channel.eventLoop)
         let handler = try HTTP2Handler(
-            role: .server, limits: options.limits, delegate: connection)
+            role: .server, limits: options.limits, delegate: connection,
+            speaksFirst: options.speaksFirst)
         try channel.pipeline.syncOperations.addHandler(handler)
     }
 
@@ -157,6 +162,8 @@ package final class ServerConnection: SessionDelegate {
                 close(stream, by: .reset(code))
             case .writable(let stream):
                 calls[stream]?.writable()
+            case .refused(_, let refusal):
+                note(refusal == .tooMany ? .concurrentStreams : .malformedStream)
             case .trailers, .goAway, .settings:
                 // A request's trailers have no meaning in gRPC, and the other two are nghttp2's.
                 break
@@ -193,20 +200,28 @@ package final class ServerConnection: SessionDelegate {
     package func failed(_ fault: ConnectionFault, detail: String) {
         options.counters.refusals.add(fault)
         options.connectionFailed(fault, channel?.remoteAddress, detail)
+        // Nothing of them would be sent any more.
+        endCalls()
     }
 
-    package func closed() {
+    private func endCalls() {
         let open = Array(calls.values)
         calls = [:]
         anybodysCalls = AnybodysCalls()
         touchedCalls = []
+        waitingCalls = []
+        callsToInflate = []
         for call in open { call.streamClosed(by: .connectionLost) }
         options.counters.callsChanged(by: -open.count)
         openCalls.add(-openCalls.count)
+    }
+
+    package func closed() {
+        endCalls()
         options.counters.connectionsChanged(by: -1)
         session = nil
-        waitingCalls = []
-        callsToInflate = []
+        turn?.task.cancel()
+        turn = nil
         countUnsent()
         ageLook?.cancel()
         channel = nil
@@ -237,23 +252,24 @@ package final class ServerConnection: SessionDelegate {
     private func begin(_ stream: StreamID, _ headers: Headers) {
         guard let session else { return }
         guard streamRate.open(at: eventLoop.now) else {
-            options.counters.refusals.add(.streamRate)
+            note(.streamRate)
             return session.reset(stream, .refusedStream)
         }
         guard openCalls.hasRoomToKeep else {
-            options.counters.refusals.add(.streams)
+            note(.streams)
             let isPatient = refusalRate.open(at: eventLoop.now)
             return isPatient
                 ? session.refuseForOthers(stream) : session.reset(stream, .refusedStream)
         }
-        if headers.isTruncated { options.counters.refusals.add(.headers) }
         switch RequestHead.read(headers) {
         case .refusedByHTTP(let answer):
+            refuse(headers.isTruncated ? .headers : .noRPC)
             answeredByHTTP[stream] = 0
             let isKnown = headers[":path"].map(router.isKnown) ?? false
             (isKnown ? answer : .notFound).send(
                 on: stream, of: session, withText: headers[":method"] != "HEAD")
         case .refused(let status):
+            refuse(headers.isTruncated ? .headers : .malformedRequest)
             var trailers = Headers([(":status", "200"), ("content-type", "application/grpc")])
             status.add(to: &trailers)
             session.respondAndEnd(stream, trailers)
@@ -264,12 +280,25 @@ package final class ServerConnection: SessionDelegate {
             let handler = router.handler(for: head, call: call)
             call.dropRequestHead()
             guard let handler else {
+                if !call.isFinished { refuse(.unknownMethod) }
                 call.finish(RPCStatus(.unimplemented, "unknown method \(head.path.prefix(64))"))
                 return
             }
             call.start(handler)
             if isDraining { call.drain() }
         }
+    }
+
+    /// A call, or what was meant to be one, is refused.
+    func refuse(_ refusal: Refusal) {
+        note(refusal)
+        session?.requestWasRefused(isBearable: refusalRate.open(at: eventLoop.now))
+    }
+
+    /// Counts it and has it logged.
+    func note(_ refusal: Refusal) {
+        options.counters.refusals.add(refusal)
+        options.callRefused(refusal, peerAddress)
     }
 
     private func close(_ stream: StreamID, by cause: CallEnd) {
@@ -328,6 +357,9 @@ package final class ServerConnection: SessionDelegate {
 
     /// Nobody without a key shall take the calls of those who have one.
     private func boundAnybodysCalls() {
+        while let call = anybodysCalls.newestBeyondMost {
+            call.giveUp(.streams, .resourceExhausted, "too many calls at once of what needs no key")
+        }
         while options.openCalls.isFull, let call = anybodysCalls.newestBeyondLeast {
             call.giveUp(.streams, .unavailable, "too many calls are open")
         }

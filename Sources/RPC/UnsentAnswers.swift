@@ -32,10 +32,16 @@ extension ServerConnection {
         if isFirst ? unsent.hasRoomForFirst : unsent.hasRoom { return true }
         if !call.isWaitingToAnswer {
             call.isWaitingToAnswer = true
+            Self.forgetEnded(in: &waitingCalls, when: calls.count)
             waitingCalls.append(call)
         }
         scheduleWake()
         return false
+    }
+
+    /// Calls may end while they wait: a list of many more than there are is rid of them.
+    static func forgetEnded(in waiting: inout CircularBuffer<ServerCall>, when openCount: Int) {
+        if waiting.count > 2 * max(openCount, 16) { waiting.removeAll { $0.isFinished } }
     }
 
     /// Brings the count up to date, after anything was sent or written.
@@ -77,7 +83,7 @@ extension ServerConnection {
         for call in finished.sorted(by: { $0.stream > $1.stream }) {
             if excess > 0, call.unsentByteCount == call.unsentAtTick {
                 excess -= call.unsentByteCount
-                options.counters.refusals.add(.unreadAnswer)
+                note(.unreadAnswer)
                 session?.reset(call.stream, .cancel)
             }
             call.unsentAtTick = call.unsentByteCount

@@ -79,6 +79,9 @@ REFERENCES = (field(b"x", b"y" * 4000, 0x40) + b"\xbe" * 12000)
 # New entries, each of which drives out the ones before.
 CHURN = b"".join(field(b"x%d" % n, b"y" * 1000, 0x40) for n in range(16))
 
+# A request that is answered by a reset, behind which everything is ignored.
+MALFORMED = headers(1, request_fields(more=[("X", "y")]))
+
 # Contacts without a byte: two bytes each on the wire, and with gzip four for a thousand.
 EMPTY_CONTACTS = b"\x12\x00"
 UPSERT = SERVICE + "UpsertContacts"
@@ -147,6 +150,9 @@ ATTACKS = {
     "rapid reset of a request that has ended": Attack(
         streams(lambda s: headers(s, flags=END_HEADERS | END_STREAM) + rst(s)),
         settings=WINDOW_OF_NOTHING, reason="too_many_resets", **RESETS),
+    "rapid reset of calls that have no time": Attack(
+        streams(lambda s: headers(s, request_fields(more=[("grpc-timeout", "1n")])) + rst(s)),
+        reason="too_many_resets", **RESETS),
     "resets provoked by a window too large": Attack(
         streams(lambda s: headers(s, request_fields(STREAM)) + window_update(s, 0x7FFFFFFF) * 2),
         **PROVOKED),
@@ -179,6 +185,13 @@ ATTACKS = {
         events=4, limit=4, reason="oversized_headers"),
     "HPACK table churn": Attack(streams(lambda s: headers(
         s, payload=MINIMAL + CHURN, flags=END_HEADERS | END_STREAM), 4)),
+    "HPACK table churn on a reset stream": Attack(
+        always(headers(1, payload=CHURN, flags=END_HEADERS) * 4), MALFORMED, events=4, limit=68,
+        reason="oversized_headers"),
+    "HEADERS on a reset stream": Attack(
+        always(headers(1, payload=b"") * 100), MALFORMED, events=100, **USELESS),
+    "the end of a reset stream": Attack(
+        always(data(1, b"", END_STREAM) * 100), MALFORMED, events=100, **USELESS),
     # Messages that are more than they seem.
     "gzip bombs": Attack(compressed(b"\0" * (2 * LARGEST))),
     "gzip of empty contacts": Attack(compressed(EMPTY_CONTACTS * (LARGEST // 2))),

@@ -73,6 +73,28 @@ def test_a_body_that_nobody_wants_does_not_hold_the_connection_up(wire):
         assert answer.headers[":status"] == "404"
 
 
+@pytest.mark.parametrize("content_type,status", [
+    ("Application/GRPC", "200"), ("application/grpc ; charset=utf-8", "200"),
+    ("application/grpc;x=y", "200"), ("application/grpc x", "415"), ("application/grpcx", "415")])
+def test_media_types_are_compared_as_http_has_it(wire, content_type, status):
+    """RFC 9110 section 8.3.1."""
+    answer = wire.call("GetContacts", envelope(b""), content_type=content_type)
+    assert answer.headers[":status"] == status
+    assert answer.status == (0 if status == "200" else None)
+
+
+def test_headers_that_are_too_large_get_the_answer_of_who_asks(wire):
+    many = [(f"x{number}", "y") for number in range(200)]
+    check(wire.call("", path=KNOWN[1], verb="GET", te=None, headers=many), "431", "GET")
+    assert wire.call("GetContacts", envelope(b""), headers=many).status == 8
+
+
+@pytest.mark.parametrize("arguments", [[], ["-I"], ["-d", "{}"], ["--http2"], ["-X", "OPTIONS"]])
+def test_http_1_is_told_that_it_is_none_here(server, arguments):
+    done = run(["curl", "-sS", "-i", *arguments, f"http://{server.address}{KNOWN[0]}"])
+    assert done.stdout.startswith("HTTP/1.1 505 "), (done.stdout, done.stderr)
+
+
 def test_curl_gets_its_answer(server):
     def curl(*arguments):
         done = run(["curl", "-sS", "--http2-prior-knowledge", *arguments])

@@ -1,20 +1,25 @@
 """Calls that are refused for what they bring: counted by kind, and a line each in the log, up to a bound."""
 
 import contextlib
+import itertools
 import time
 
 import grpc
 import pytest
 
 import harness
+from attacks import stream
+from frames import PROTOCOL_ERROR, RST_STREAM, STREAM, Peer, headers, request_fields
 from harness import failing, wait_until
 from keys import bearer, make_key, revoke
 from stubs import pb
 from test_attacks import counted
-from wire import Connection, envelope, field
+from wire import SERVICE, Connection, envelope, field
 
 # As in ConnectionLog.
 LINES = 20
+GET = SERVICE + "GetContacts"
+NUMBERS = itertools.count()
 UNKNOWN = f"ck_{'5e' * 8}_{'6b1f' * 16}"
 
 
@@ -79,6 +84,49 @@ def test_messages_that_cannot_be_unpacked_are_counted(guarded, kind, message, me
     key = make_key(guarded, f"{kind}-{method}")
     with Connection(guarded) as wire, counted(guarded, kind):
         assert wire.call(method, envelope(message), headers=bearer(key)).status == 3
+
+
+@pytest.mark.parametrize("kind,path,options", [
+    ("no_rpc", "/", dict(verb="GET")),
+    ("no_rpc", GET, dict(content_type="application/json")),
+    ("malformed_request", GET, dict(headers=[("grpc-timeout", "soon")])),
+    ("malformed_request", GET, dict(headers=[("grpc-encoding", "br")])),
+    ("malformed_request", GET, dict(headers=[("x-bin", "!")])),
+    ("headers", GET, dict(headers=[(f"x{n}", "") for n in range(200)])),
+    ("unknown_method", "/contacts.v1.ContactService/NoSuch", {}),
+    ("message_count", GET, dict(data=b"")),
+    ("message_count", GET, dict(data=2 * envelope(b""))),
+    ("envelope", GET, dict(data=envelope(b"", compressed=2))),
+    ("malformed_message", "/grpc.health.v1.Health/Check", dict(data=envelope(b"\xff"))),
+    ("malformed_message", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+     dict(data=envelope(b"\xff")))])
+def test_requests_that_are_none_are_counted(guarded, kind, path, options):
+    key = make_key(guarded, f"request-{next(NUMBERS)}")
+    options = options | dict(headers=options.get("headers", []) + bearer(key))
+    written = len(guarded.log)
+    with Connection(guarded) as wire, counted(guarded, kind):
+        answer = wire.call("", path=path, **(dict(data=envelope(b"")) | options))
+        assert answer.status != 0
+    assert not any(key in line for line in guarded.log[written:])
+
+
+def test_a_key_that_names_another_workspace_is_counted(guarded):
+    key = make_key(guarded, "elsewhere")
+    with refused_call(guarded, "workspace_unknown", grpc.StatusCode.NOT_FOUND):
+        list_lists(guarded, bearer(key) + [("contacts-workspace", "other")])
+
+
+def test_streams_that_break_a_rule_are_counted(guarded):
+    with Peer(guarded) as peer, counted(guarded, "malformed_stream"):
+        peer.send(headers(1, request_fields(more=[("X", "y")])))
+        peer.resets(1, PROTOCOL_ERROR)
+
+
+def test_streams_that_are_too_many_are_counted(own_servers):
+    server = own_servers(arguments=["--admin", "127.0.0.1:0", "--max-streams", "4"])
+    with Peer(server, acknowledge=False) as peer, counted(server, "concurrent_streams", 3):
+        peer.send(*(headers(stream(n), request_fields(STREAM)) for n in range(7)))
+        peer.until(lambda p: len(p.of(RST_STREAM)) == 3)
 
 
 def test_a_line_tells_of_refused_calls_and_not_of_what_they_hold(guarded):

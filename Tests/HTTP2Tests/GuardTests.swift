@@ -30,24 +30,45 @@ struct GuardTests {
     }
 
     @Test
-    func `A refused stream is no useful frame`() {
+    func `A refused stream pays for nothing, and counts as four frames`() {
         var guardian = FloodGuard(limits: limits)
-        for _ in 0..<10 {
+        func request() {
+            guardian.headers(byteCount: 100)
+            guardian.headersAreTaken()
             guardian.useful()
+        }
+        for _ in 0..<100 {
+            request()
+            guardian.refusedForOthers()
+        }
+        for _ in 0..<2 {
+            request()
             guardian.refusedStream()
         }
+        for _ in 0..<2 { guardian.cheap() }
         #expect(guardian.fault == nil)
-        guardian.refusedStream()
+        guardian.cheap()
         #expect(guardian.fault == .uselessFrames)
     }
 
     @Test
-    func `A stream that was begun and refused counts as four frames`() {
+    func `HEADERS that are ignored are useless frames, and their bytes too many`() {
         var guardian = FloodGuard(limits: limits)
-        for _ in 0..<2 { guardian.refusedStream(wasBegun: true) }
+        for _ in 0..<10 { guardian.headers(byteCount: 0) }
         #expect(guardian.fault == nil)
-        guardian.refusedStream(wasBegun: true)
+        guardian.headers(byteCount: 0)
         #expect(guardian.fault == .uselessFrames)
+        guardian.tick()
+        for _ in 0..<8 {
+            guardian.headers(byteCount: 127 * 1024 + 512)
+            guardian.headersAreTaken()
+        }
+        for _ in 0..<8 { guardian.headers(byteCount: 127 * 1024 + 512) }
+        // Each of the eight that were taken pays for some of another.
+        guardian.continuation(byteCount: 16 * 1024 - 512)
+        #expect(guardian.fault == nil)
+        guardian.continuation(byteCount: 0)
+        #expect(guardian.fault == .oversizedHeaders)
     }
 
     @Test
