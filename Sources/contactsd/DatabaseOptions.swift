@@ -55,6 +55,19 @@ struct DatabaseOptions: ParsableArguments {
         if databaseURL != nil && dataDir != nil {
             throw ValidationError("give either --database-url or --data-dir, not both")
         }
+        hideURL()
+    }
+
+    /// A URL may hold a password, and every user of the machine sees a process's arguments. Its own
+    /// copy was taken.
+    private func hideURL() {
+        guard let databaseURL else { return }
+        for index in 1..<max(1, Int(CommandLine.argc)) {
+            guard let argument = CommandLine.unsafeArgv[index],
+                let value = strstr(argument, databaseURL), strcmp(value, databaseURL) == 0
+            else { continue }
+            memset(value, Int32(UInt8(ascii: "x")), strlen(value))
+        }
     }
 
     /// Opens the database for a server, which owns its cluster.

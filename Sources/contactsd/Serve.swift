@@ -51,6 +51,8 @@ struct Serve: ParsableCommand {
     func run() throws {
         // A peer that closes its socket is an error to be handled, not a signal to die of.
         signal(SIGPIPE, SIG_IGN)
+        // It asks for files to be read again; a server without certificates has none to read.
+        signal(SIGHUP, SIG_IGN)
         let logger = Log.make()
         let environment = ProcessInfo.processInfo.environment
         let (host, port) = try address(

@@ -37,6 +37,7 @@ struct TLSOptions: ParsableArguments {
     /// What to speak on an address; nil: clear text.
     func certificates(for host: String, _ logger: Logger) throws -> ServerCertificates? {
         let files = try files()
+        let isClearTextAsked = try isClearTextAsked()
         if files != nil, isClearTextAsked {
             throw ValidationError("give either --clear-text or --tls-certificate, not both")
         }
@@ -51,8 +52,14 @@ struct TLSOptions: ParsableArguments {
         return nil
     }
 
-    private var isClearTextAsked: Bool {
-        clearText || Self.variable("CONTACTS_CLEAR_TEXT").map { $0 != "0" } ?? false
+    private func isClearTextAsked() throws -> Bool {
+        if clearText { return true }
+        switch Self.variable("CONTACTS_CLEAR_TEXT")?.lowercased() {
+        case nil, "0", "false", "no", "off": return false
+        case "1", "true", "yes", "on": return true
+        case let other?:
+            throw ValidationError("CONTACTS_CLEAR_TEXT: \"\(other)\" is neither 1 nor 0")
+        }
     }
 
     private func files() throws -> ServerCertificateFiles? {
@@ -82,7 +89,6 @@ final class CertificateWatch {
 
     init(_ certificates: ServerCertificates) {
         let queue = DispatchQueue(label: "contactsd.certificates")
-        signal(SIGHUP, SIG_IGN)
         hangUp = DispatchSource.makeSignalSource(signal: SIGHUP, queue: queue)
         hangUp.setEventHandler { certificates.readAgain() }
         hangUp.resume()

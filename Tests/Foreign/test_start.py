@@ -76,6 +76,9 @@ def test_a_wrong_password_is_told_without_the_secret(cluster):
         wait_until(lambda: health(server) == SERVING, SOON, "SERVING")
         upsert(server.stub, [pb.Contact(email="known@start.example")])
         assert not any("canary" in line for line in server.log)
+        shown = subprocess.run(
+            ["ps", "-o", "args=", "-ww", str(server.pid)], capture_output=True, text=True)
+        assert "--database-url xxx" in shown.stdout and "canary" not in shown.stdout
         assert server.stop() == 0
     finally:
         server.close()

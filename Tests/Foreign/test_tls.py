@@ -513,8 +513,24 @@ def test_clear_text_has_to_be_asked_for_where_others_can_reach_it(address):
     assert "PostgreSQL" not in done.stderr
 
 
+@pytest.mark.parametrize("value,says", [
+    ("0", "--tls-certificate"), ("false", "--tls-certificate"), ("", "--tls-certificate"),
+    ("maybe", "CONTACTS_CLEAR_TEXT")])
+def test_clear_text_that_was_not_asked_for(value, says):
+    done = serve("--listen", "0.0.0.0:0", CONTACTS_CLEAR_TEXT=value)
+    assert done.returncode == 64 and says in done.stderr, done.stderr
+
+
+def test_a_server_without_certificates_survives_sighup(own_servers):
+    server = own_servers()
+    os.kill(server.pid, signal.SIGHUP)
+    assert upsert(server.stub, [contact("hup")]).results[0].status == CREATED
+    assert server.stop() == 0
+
+
 @pytest.mark.parametrize("arguments, variables", [
-    (["--clear-text"], {}), ([], {"CONTACTS_CLEAR_TEXT": "1"})])
+    (["--clear-text"], {}), ([], {"CONTACTS_CLEAR_TEXT": "1"}),
+    ([], {"CONTACTS_CLEAR_TEXT": "true"})])
 def test_clear_text_that_was_asked_for(own_servers, arguments, variables):
     server = own_servers(arguments=["--listen", "0.0.0.0:0", "--auth", "never", *arguments], variables=variables)
     channel = grpc.insecure_channel(f"127.0.0.1:{server.port}")
