@@ -65,6 +65,11 @@ final class RowSecurity {
 
     // MARK: Setting it up
 
+    /// The privilege to take a role on. From PostgreSQL 16 on it is apart from membership, which the user
+    /// who made a role has without it (https://www.postgresql.org/docs/16/functions-info.html).
+    private static let privilege =
+        "CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END"
+
     /// Whether the role is the user's to take on, and a table has its policy: of callers' tables the last
     /// one, since a database that was prepared before `policyOfWorkspaces` keeps what it has.
     static func isReady(
@@ -74,7 +79,7 @@ final class RowSecurity {
             """
             SELECT EXISTS (
                 SELECT FROM pg_roles r JOIN pg_policy p ON r.oid = ANY (p.polroles)
-                WHERE r.rolname = '\(role)' AND pg_has_role(r.oid, 'MEMBER')
+                WHERE r.rolname = '\(role)' AND pg_has_role(r.oid, \(privilege))
                     AND p.polrelid = to_regclass('\(table)'))
             """)
         return found.bool(0, 0) ?? false
@@ -105,7 +110,7 @@ final class RowSecurity {
             IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '\(role)') THEN
                 CREATE ROLE \(role) NOLOGIN;
             END IF;
-            IF NOT pg_has_role('\(role)', 'MEMBER') THEN
+            IF NOT pg_has_role('\(role)', \(privilege)) THEN
                 EXECUTE format('GRANT \(role) TO %I', current_user);
             END IF;
         EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;

@@ -114,8 +114,12 @@ extension PostgresError {
             sqlstate == nil && connectionIsLost ? .connectionLost : .server,
             Self.oneLine(field("M") ?? String(cString: PQresultErrorMessage(result))),
             sqlstate: sqlstate, constraint: field("n"), detail: field("D"), statement: statement,
-            // The source file: pl_exec.c, plperl.c, plpy_elog.c and others like these.
-            isOfFunction: field("F")?.hasPrefix("pl") == true)
+            isOfFunction: Self.isOfFunction(file: field("F") ?? ""))
+    }
+
+    /// Whether PostgreSQL's source file is one of a language that functions are written in.
+    private static func isOfFunction(file: String) -> Bool {
+        ["pl_", "plperl", "plpy", "pltcl", "plv8"].contains { file.hasPrefix($0) }
     }
 
     static func oneLine(_ text: String) -> String {

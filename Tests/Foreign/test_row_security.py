@@ -183,9 +183,12 @@ def test_a_database_user_who_may_make_no_role(secured, own_servers):
     server = own_servers(database_url=url)
     assert "".join(server.log).count("row security is off") == 1
     assert upsert(server.stub, [pb.Contact(email="a@b.example")]).results[0].status == CREATED
+    server.stop()
+    server = own_servers(database_url=url, arguments=["--no-migrate"])
+    assert "".join(server.log).count("row security is off") == 1
+    server.stop()
     with secured.connect() as owner:
         owner.execute(f"GRANT {ROLE} TO plain")
-    server.stop()
     server = own_servers(database_url=url)
     assert "row security is off" not in "".join(server.log)
     assert get(server.stub, {"email": "a@b.example"})[0].HasField("record")
