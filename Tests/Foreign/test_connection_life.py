@@ -1,5 +1,6 @@
 """Connections grow old or idle: clients are asked to make new ones, and no call is lost for it."""
 
+import struct
 import subprocess
 import time
 
@@ -7,6 +8,7 @@ import grpc
 import pytest
 
 import harness
+from frames import ACK, END_STREAM, GOAWAY, PING, STREAM, Peer, call, data, frame, headers, request_fields
 from harness import CONTACTSD, CREATED, LiveCall, request
 from stubs import pb
 from wire import Connection, envelope
@@ -54,6 +56,23 @@ def test_an_old_connection_goes_when_its_calls_have_ended(own_servers):
         live.read_results(n + 1)
     live.half_close()
     assert set(live.finish().check_ok(4).statuses) == {CREATED}
+
+
+def test_calls_that_cross_the_notice_are_served(own_servers):
+    """The second GOAWAY names the last of them; a call that comes after it is the next connection's."""
+    server = own_servers(arguments=["--max-connection-age", "1s"])
+    with Peer(server) as peer:
+        peer.send(headers(1, request_fields(STREAM)))
+        notice = peer.until(lambda p: p.of(GOAWAY) and [f for f in p.of(PING) if not f[1] & ACK])
+        peer.send(call(3), frame(PING, ACK, 0, notice[-1][3]))
+        peer.is_served(3)
+        peer.until(lambda p: len(p.of(GOAWAY)) == 2)
+        peer.send(call(5), data(1, b"", END_STREAM))
+        peer.until(lambda p: p.closed)
+        assert [struct.unpack(">II", f[3][:8]) for f in peer.of(GOAWAY)] == [
+            (LAST, NO_ERROR), (3, NO_ERROR)]
+        assert peer.answer(1)["grpc-status"] == "0"
+        assert not [f for f in peer.frames if f[2] == 5]
 
 
 def test_a_shutdown_ends_the_calls_of_an_old_connection(own_servers):

@@ -54,6 +54,13 @@ def sides():
     alice.second = alice.call("CreateList", pb.CreateListRequest(name="second of alice")).list
     assert alice.second.id not in {item.id for item in bob.call(
         "ListLists", pb.ListListsRequest()).lists}
+    # Of a number that bob's lists never reach.
+    for number in range(50):
+        alice.alone = alice.call("CreateList", pb.CreateListRequest(name=f"alice {number}")).list
+    alice.hidden = pb.Contact(
+        email="hidden@alice.example", phone="+16175550000", external_id="hidden")
+    result, = alice.call("UpsertContacts", pb.UpsertContactsRequest(contacts=[alice.hidden])).results
+    alice.ids.append(result.id)
     yield alice, bob
     server.close()
 
@@ -125,7 +132,7 @@ def test_createlist_may_take_anothers_name(sides):
 def test_deletelist_of_anothers_is_not_found(sides):
     alice, bob = sides
     with failing(grpc.StatusCode.NOT_FOUND):
-        bob.call("DeleteList", pb.DeleteListRequest(list_id=alice.second.id + 1000))
+        bob.call("DeleteList", pb.DeleteListRequest(list_id=alice.alone.id))
     # Numbers are a workspace's own: bob's first list goes, alice's of the number stays.
     mine = bob.call("CreateList", pb.CreateListRequest(name="for deletion")).list
     bob.call("DeleteList", pb.DeleteListRequest(list_id=mine.id))
@@ -167,10 +174,33 @@ def test_upsertcontacts_with_anothers_identifiers(sides, match_by):
 def test_upsertcontacts_joins_no_list_of_anothers(sides):
     with failing(grpc.StatusCode.NOT_FOUND):
         sides[1].call("UpsertContacts", pb.UpsertContactsRequest(
-            options=pb.UpsertOptions(list_ids=[sides[0].second.id + 1000])))
+            options=pb.UpsertOptions(list_ids=[sides[0].alone.id])))
     result, = sides[1].call("UpsertContacts", pb.UpsertContactsRequest(contacts=[
-        pb.Contact(email=EMAIL, list_ids=[sides[0].second.id + 1000])])).results
+        pb.Contact(email=EMAIL, list_ids=[sides[0].alone.id])])).results
     assert result.error.reason == "LIST_UNKNOWN"
+
+
+def test_upsertcontacts_that_only_validates_sees_nothing_of_anothers(sides):
+    alice, bob = sides
+    options = dict(validate_only=True)
+    with failing(grpc.StatusCode.NOT_FOUND):
+        bob.call("UpsertContacts", pb.UpsertContactsRequest(
+            options=pb.UpsertOptions(list_ids=[alice.alone.id], **options)))
+    results = bob.call("UpsertContacts", pb.UpsertContactsRequest(
+        options=pb.UpsertOptions(**options), contacts=[
+            pb.Contact(email=alice.hidden.email, name="taken"),
+            pb.Contact(email="fresh@bob.example", list_ids=[alice.alone.id])])).results
+    assert results[0].status == CREATED and results[0].id not in alice.ids
+    assert results[1].error.reason == "LIST_UNKNOWN"
+
+
+def test_upsertcontacts_with_an_identifier_that_only_another_has(sides):
+    """Neither a conflict nor the other's id."""
+    alice, bob = sides
+    result, = bob.call("UpsertContacts", pb.UpsertContactsRequest(contacts=[pb.Contact(
+        email="own@bob.example", phone=alice.hidden.phone,
+        external_id=alice.hidden.external_id)])).results
+    assert result.status == CREATED and result.id not in alice.ids
 
 
 def test_bulkupsert_under_anothers_import(sides):
