@@ -12,7 +12,7 @@ struct AnybodysCalls {
     /// Of all requests to them on one connection: four that are as large as they may be.
     static let heldByteCount = 4 * (messageByteCount + Envelope.prefixByteCount)
 
-    /// Of such calls on one connection: each costs up to 2 KiB, so these are 64 KiB.
+    /// Of such calls that stay open on one connection: each costs up to 2 KiB, so these are 64 KiB.
     static let maxCount = 32
 
     /// Of calls that stay open, such as those that watch the server's health, while the server has as

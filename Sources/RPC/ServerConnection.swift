@@ -192,6 +192,10 @@ package final class ServerConnection: SessionDelegate {
             if tickCount == Self.maxFinishedTickCount { session?.reset(stream, .cancel) }
         }
         boundUnfinished()
+        // Those that are answered at once may be many for a moment.
+        while let call = anybodysCalls.newestBeyondMost {
+            call.giveUp(.streams, .resourceExhausted, "too many calls at once of what needs no key")
+        }
         boundAnybodysCalls()
         if isHeldBack { return }
         for call in Array(calls.values) { call.messageTick() }
@@ -357,9 +361,6 @@ package final class ServerConnection: SessionDelegate {
 
     /// Nobody without a key shall take the calls of those who have one.
     private func boundAnybodysCalls() {
-        while let call = anybodysCalls.newestBeyondMost {
-            call.giveUp(.streams, .resourceExhausted, "too many calls at once of what needs no key")
-        }
         while options.openCalls.isFull, let call = anybodysCalls.newestBeyondLeast {
             call.giveUp(.streams, .unavailable, "too many calls are open")
         }

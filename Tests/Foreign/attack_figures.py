@@ -2,10 +2,10 @@
 
     python attack_figures.py [--seconds 60] [--connections 50] [--contacts 500000] [NAME...]
 
-needs CONTACTSD and CONTACTS, the two programs. Each attack of attacks.py runs alone, most on one connection,
-then all but those on TLS run together, each on many connections. The attackers are a process of their own at the lowest
-priority, since elsewhere they would not share the server's processors. Prints a table; fails when a
-bound is broken.
+needs CONTACTSD and CONTACTS, the two programs. Each attack of attacks.py runs alone, most on one
+connection, then all but those on TLS run together, each on many connections. The attackers are a
+process of their own with the least weight, since elsewhere they would not share the server's
+processors; they still get a fifth of two. Prints a table; fails when a bound is broken.
 """
 
 import argparse

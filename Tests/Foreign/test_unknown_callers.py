@@ -2,6 +2,7 @@
 
 import struct
 
+import grpc
 import pytest
 
 import harness
@@ -9,7 +10,8 @@ from attacks import stream
 from frames import (
     END_STREAM, INITIAL_WINDOW_SIZE, Peer, data, headers, request_fields, window_update)
 from grpc_reflection.v1alpha import reflection_pb2
-from harness import wait_until
+from harness import failing, wait_until
+from keys import CALLS
 from wire import SERVICE, envelope, field
 
 # Of a message, and of the connection's that are under way.
@@ -63,6 +65,35 @@ def test_a_watcher_is_bounded_too(server):
     with Peer(server) as peer:
         ask(peer, 1, "/grpc.health.v1.Health/Watch", struct.pack(">BI", 0, 4 << 20), 0)
         assert peer.answers(1)["grpc-status"] == "8"
+
+
+def test_watchers_that_stay_are_at_most_thirty_two(server):
+    """More for a moment, since checks are answered at once."""
+    with Peer(server) as peer:
+        for n in range(40):
+            ask(peer, stream(n), "/grpc.health.v1.Health/Watch", envelope(b""))
+        assert peer.answers(stream(39), 20)["grpc-status"] == "8"
+        peer.is_alive()
+        told = [peer.answer(stream(n)) for n in range(40)]
+        assert told[:32] == [None] * 32 and all(answer["grpc-status"] == "8" for answer in told[32:])
+
+
+def test_nothing_is_asked_of_the_database_for_who_is_unknown(own_servers):
+    """It would have to wait for the locks."""
+    server = own_servers(arguments=["--auth", "always"])
+    unknown = [("authorization", f"Bearer ck_{'5e' * 8}_{'6b1f' * 16}")]
+    with server.connect() as other, other.transaction():
+        other.execute("LOCK TABLE workspaces, access_keys, contacts, lists, imports, events"
+                      " IN ACCESS EXCLUSIVE MODE")
+        for metadata in ([], unknown):
+            for call in CALLS.values():
+                with failing(grpc.StatusCode.UNAUTHENTICATED):
+                    call(server.stub, metadata)
+        with Peer(server) as peer:
+            ask(peer, 1, CHECK, envelope(b""))
+            peer.is_served(1)
+            ask(peer, 3, REFLECTION, envelope(QUESTION))
+            peer.is_served(3)
 
 
 def test_messages_under_way_at_the_limit_and_one_past_it(server):
