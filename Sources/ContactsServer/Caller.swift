@@ -82,7 +82,7 @@ struct Authentication: Sendable {
             call.lease = try key.begin(takesContacts: takesContacts) {
                 loop.execute {
                     guard let call = bound.value.call else { return }
-                    call.refused(.keyEnded)
+                    call.wasEnded(for: .keyEnded)
                     call.abort(.unauthenticated)
                 }
             }

@@ -60,6 +60,9 @@ package struct ServerPolicy: Sendable {
         limits.unsentFrameCount = max(limits.unsentFrameCount, min(streams, Int.max / 4) * 4)
         limits.headerListByteCount = headerBytes
         limits.headerFieldCount = headerFields
+        // Larger blocks come in more CONTINUATION.
+        limits.surplusHeaderByteCountPerTick = max(
+            limits.surplusHeaderByteCountPerTick, 64 * headerBytes)
         limits.resetCountPerTick = resets
         limits.cheapFrameCountPerTick = uselessFrames
         limits.streamWindowByteCount = messageBytes + 2 * ConnectionLimits.creditStepByteCount

@@ -71,6 +71,9 @@ package struct ConnectionLimits: Sendable {
     /// cancelled among many that are not are no flood.
     package var resetCountPerTick = 300
 
+    /// Resets in one tick of calls whose deadline is over: a database that stalls makes many.
+    static let forgivenResetCountPerTick = 3_000
+
     /// A DATA frame that we send counts as useful from so many bytes on: a message's prefix. A peer
     /// that opens its window byte by byte gets frames with less.
     package var usefulByteCount = 5

@@ -48,6 +48,8 @@ final class EventSink {
     private var scannedData: [StreamID] = []
     private var takenDataCount = 0
     private var ignoredData: [StreamID] = []
+    /// The DATA frame under way was counted.
+    private var isDataUseful = false
 
     var usefulByteCount: Int { limits.usefulByteCount }
 
@@ -95,6 +97,7 @@ final class EventSink {
     /// nghttp2 takes a frame of DATA. Those found before it and not taken it ignores.
     func beginData(_ stream: StreamID, endsStream: Bool) {
         isIdle = false
+        isDataUseful = endsStream
         if endsStream { flood.useful() }
         while takenDataCount < scannedData.count {
             let next = scannedData[takenDataCount]
@@ -175,6 +178,8 @@ final class EventSink {
     }
 
     func data(_ stream: StreamID, _ bytes: UnsafeBufferPointer<UInt8>) {
+        if !isDataUseful { flood.useful() }
+        isDataUseful = true
         guard let start = bytes.baseAddress, let base = input.baseAddress else { return }
         let offset = UnsafeRawPointer(start) - base
         guard offset >= 0, offset + bytes.count <= input.count else {

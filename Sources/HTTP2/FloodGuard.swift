@@ -11,9 +11,11 @@ struct FloodGuard {
     private var resetCount = 0
     private var provokedResetCount = 0
     private var answeredStreamCount = 0
+    private var forgivenResetCount = 0
     private var surplusHeaderByteCount = 0
     /// What the header block under way counts, until it is known whether nghttp2 takes it.
     private var blockCost = 0
+    private var takenBlockCost = 0
 
     init(limits: ConnectionLimits) { self.limits = limits }
 
@@ -25,7 +27,7 @@ struct FloodGuard {
     /// all the same, and tells nobody of their fields.
     mutating func headers(byteCount: Int) {
         cheapFrameCount &+= 1
-        blockCost = byteCount + ConnectionLimits.surplusFieldCost
+        blockCost = byteCount
         surplusHeaderByteCount &+= blockCost
     }
 
@@ -34,13 +36,20 @@ struct FloodGuard {
         cheapFrameCount = max(0, cheapFrameCount - 1)
         usefulFrameCount &+= 1
         surplusHeaderByteCount = max(0, surplusHeaderByteCount - blockCost)
+        takenBlockCost = blockCost
         blockCost = 0
+    }
+
+    /// The HEADERS that were taken turned out to be malformed, and the rest of them was ignored.
+    mutating func headersAreMalformed() {
+        surplusHeaderByteCount &+= takenBlockCost
+        takenBlockCost = 0
     }
 
     /// A block within the limit hardly needs one.
     mutating func continuation(byteCount: Int) {
         cheapFrameCount &+= 1
-        surplusHeaderByteCount &+= byteCount + ConnectionLimits.surplusFieldCost
+        surplusHeaderByteCount &+= byteCount
     }
 
     /// A header field beyond the limit of its block.
@@ -50,7 +59,15 @@ struct FloodGuard {
     }
     mutating func answeredStream() { answeredStreamCount &+= 1 }
 
-    /// A stream that was refused did nothing here: its HEADERS, and DATA behind them, were not useful.
+    /// A reset that the peer was right to send. So many of them in one tick are another thing.
+    mutating func forgiveReset() {
+        guard forgivenResetCount < ConnectionLimits.forgivenResetCountPerTick else { return }
+        forgivenResetCount += 1
+        answeredStreamCount &+= 1
+    }
+
+    /// A stream that was refused did nothing here: its HEADERS, DATA behind them and DATA of the answer
+    /// were not useful.
     /// That is no reset which the peer provoked, but a client that does nothing else is ended too. It
     /// costs ten times a frame.
     mutating func refusedStream() {
@@ -59,12 +76,19 @@ struct FloodGuard {
     }
 
     /// The same, of which the peer is not to blame, or that is no more often than may be.
-    mutating func refusedForOthers() { usefulFrameCount = max(0, usefulFrameCount - 2) }
+    mutating func refusedForOthers() { usefulFrameCount = max(0, usefulFrameCount - 3) }
 
-    var fault: ConnectionFault? {
+    /// That of the frames which cost the most: there is no use in going on to the end of the input.
+    var faultOfStreams: ConnectionFault? {
         let allowedResetCount = limits.resetCountPerTick + answeredStreamCount
         if resetCount > allowedResetCount { return .tooManyResets }
         if provokedResetCount > allowedResetCount { return .provokedResets }
+        return hasTooLargeHeaders ? .oversizedHeaders : nil
+    }
+
+    /// To be asked when all of an input was taken: what is useful may come behind what is not.
+    var fault: ConnectionFault? {
+        if let faultOfStreams, faultOfStreams != .oversizedHeaders { return faultOfStreams }
         let allowedCheapFrameCount =
             limits.cheapFrameCountPerTick + limits.cheapFramesPerUsefulFrame * usefulFrameCount
         if cheapFrameCount > allowedCheapFrameCount { return .uselessFrames }
@@ -82,6 +106,7 @@ struct FloodGuard {
         resetCount = max(0, resetCount - answeredStreamCount) / 2
         provokedResetCount = max(0, provokedResetCount - answeredStreamCount) / 2
         answeredStreamCount = 0
+        forgivenResetCount = 0
         usefulFrameCount = 0
         cheapFrameCount = 0
         surplusHeaderByteCount = 0

@@ -107,7 +107,7 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelDuplexHandle
                 HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-type: text/plain\r\n\
                 content-length: \(text.utf8.count)\r\nconnection: close\r\n\r\n\(text)
                 """)
-        context?.writeAndFlush(wrapOutboundOut(answer), promise: nil)
+        if let context { endOutput(context, last: answer) }
     }
 
     package func channelReadComplete(context: ChannelHandlerContext) {
@@ -148,7 +148,7 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelDuplexHandle
         if let code = fault.goAwayCode, state == .open {
             session.terminate(code, debugData: fault.rawValue)
             pump()
-        } else if fault != .protocolError {
+        } else if fault != .protocolError, state == .open {
             return abandon()
         }
         // nghttp2's own GOAWAY goes the usual way.

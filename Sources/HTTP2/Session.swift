@@ -119,9 +119,9 @@ package final class Session {
             sink.judge(stream)
         }
         releaseClosedBodies()
+        if taken < 0, let fault = sink.flood.faultOfStreams { throw .fault(fault) }
         switch taken {
         case 0...: break
-        case _ where sink.flood.hasTooLargeHeaders: throw .fault(.oversizedHeaders)
         case Int(NGHTTP2_ERR_BAD_CLIENT_MAGIC.rawValue): throw .fault(.badPreface)
         case Int(NGHTTP2_ERR_FLOODED.rawValue): throw .fault(.unreadAcknowledgements)
         case Int(NGHTTP2_ERR_TOO_MANY_CONTINUATIONS.rawValue): throw .fault(.tooManyContinuations)
@@ -268,7 +268,7 @@ package final class Session {
     }
 
     /// A reset that the peer was right to send.
-    package func forgiveReset() { sink.flood.answeredStream() }
+    package func forgiveReset() { sink.flood.forgiveReset() }
 
     /// A request that came to nothing: its HEADERS were not useful, and beyond what is to be borne they
     /// are as bad as useless frames.

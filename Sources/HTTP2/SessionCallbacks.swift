@@ -42,7 +42,8 @@ private func onBeginFrame(
     userData: UnsafeMutableRawPointer?
 ) -> CInt {
     guard let session, let header = header?.pointee else { return 0 }
-    return withSink(userData) { sink in
+    var goesOn = true
+    _ = withSink(userData) { sink in
         switch UInt32(header.type) {
         case NGHTTP2_DATA.rawValue:
             let endsStream = header.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
@@ -53,10 +54,12 @@ private func onBeginFrame(
                 sink.judge(header.stream_id)
             }
             sink.numbers.headers(on: header.stream_id)
+            goesOn = sink.role == .client || sink.flood.faultOfStreams == nil
             sink.flood.headers(byteCount: header.length)
         default: break
         }
     }
+    return goesOn ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE.rawValue
 }
 
 private func onBeginHeaders(
@@ -84,7 +87,6 @@ private func onDataChunk(
     userData: UnsafeMutableRawPointer?
 ) -> CInt {
     withSink(userData) { sink in
-        sink.flood.useful()
         sink.data(stream, UnsafeBufferPointer(start: bytes, count: count))
     }
 }
@@ -134,7 +136,8 @@ private func onInvalidFrame(
     _: OpaquePointer?, frame: UnsafePointer<nghttp2_frame>?, error: CInt,
     userData: UnsafeMutableRawPointer?
 ) -> CInt {
-    guard let stream = frame?.pointee.hd.stream_id else { return 0 }
+    guard let header = frame?.pointee.hd else { return 0 }
+    let stream = header.stream_id
     return withSink(userData) { sink in
         // Its RST_STREAM may wait to be sent, while the client's next frames are here already.
         sink.numbers.resetByUs(stream)
@@ -142,7 +145,7 @@ private func onInvalidFrame(
             sink.events.append(.refused(stream, .tooMany))
         } else {
             sink.flood.cheap()
-            if stream != 0 { sink.events.append(.refused(stream, .malformed)) }
+            if UInt32(header.type) == NGHTTP2_HEADERS.rawValue { sink.flood.headersAreMalformed() }
         }
     }
 }
@@ -181,6 +184,7 @@ private func onFrameSent(
             sink.numbers.resetByUs(header.stream_id)
             if sink.role == .server, !ErrorCode.unprovoked.contains(code) {
                 sink.flood.provokedReset()
+                sink.events.append(.refused(header.stream_id, .malformed))
             }
         case NGHTTP2_GOAWAY.rawValue:
             let goAway = frame.pointee.goaway

@@ -34,7 +34,7 @@ extension ServerConnection {
         let now = eventLoop.now
         let delay = options.budget.delayToInflate(
             at: now, recheckDelay: Self.recheckDelay,
-            isTrusted: inflationCredit >= Self.trustedByteCount)
+            isTrusted: isTrustedToInflate)
         if delay == nil, pausedUntil <= now { return true }
         if !call.isWaitingToInflate {
             call.isWaitingToInflate = true
@@ -45,10 +45,15 @@ extension ServerConnection {
         return false
     }
 
-    /// A message was decompressed; of its bytes so many are more than the usual.
+    private var isTrustedToInflate: Bool { inflationCredit >= Self.trustedByteCount }
+
+    /// A message was decompressed; of its bytes so many are more than the usual. What the connection has
+    /// earned by others pays for them, else everybody waits.
     func inflated(_ byteCount: Int, surplus: Int) {
-        inflationCredit = min(inflationCredit + byteCount - surplus, Self.inflationCreditLimit)
-        inflationCredit = max(inflationCredit - surplus, -Self.inflationCreditLimit)
+        if !isTrustedToInflate { options.budget.chargeSurplus(surplus, at: eventLoop.now) }
+        let credit = inflationCredit + byteCount - 2 * surplus
+        inflationCredit = max(
+            -Self.inflationCreditLimit, min(credit, Self.inflationCreditLimit))
     }
 
     /// Not before the pause is over.
@@ -72,7 +77,10 @@ extension ServerConnection {
             call.isWaitingToInflate = false
             call.deliver()
         }
-        if !callsToInflate.isEmpty || pausedUntil > eventLoop.now { scheduleTurn(in: .zero) }
+        // Whoever has to wait again has said for how long.
+        if turn == nil, !callsToInflate.isEmpty || pausedUntil > eventLoop.now {
+            scheduleTurn(in: .zero)
+        }
         settleReading()
     }
 

@@ -71,7 +71,7 @@ package final class ServerCall {
     private let begun: NIODeadline
 
     /// Of a call whose reset is taken for its deadline's.
-    private static let leastForgivenAge = TimeAmount.milliseconds(100)
+    private static let leastForgivenAge = TimeAmount.milliseconds(10)
 
     /// What a client takes in a tick at least, to be one that reads.
     private static let leastReadByteCount = 4096
@@ -116,7 +116,8 @@ package final class ServerCall {
             if let message = try inbox.next() {
                 if inflates {
                     recharge()
-                    chargeSurplus()
+                    connection?.inflated(
+                        inbox.lastInflatedByteCount, surplus: max(0, inbox.lastSurplusByteCount))
                 }
                 unfinishedTickCount = 0
                 return message
@@ -125,7 +126,7 @@ package final class ServerCall {
             rechargeUnfinished()
         } catch {
             if inflates {
-                chargeSurplus()
+                budget.chargeSurplus(inbox.lastSurplusByteCount, at: eventLoop.now)
                 refusedMessage(byteCount: inbox.lastInflatedByteCount)
             }
             refused(.envelope)
@@ -239,14 +240,12 @@ package final class ServerCall {
     /// Counts that the call is refused, and has it logged; it is to be finished too.
     package func refused(_ refusal: Refusal) { connection?.refuse(refusal) }
 
+    /// Counts that the server ends the call, and has it logged. The client may have done nothing wrong.
+    package func wasEnded(for refusal: Refusal) { connection?.note(refusal) }
+
     /// A message of so many bytes, as it was decompressed, was of no use. The longer it took to find
     /// out, the longer nothing is read of the connection.
     package func refusedMessage(byteCount: Int) { connection?.refusedMessage(byteCount: byteCount) }
-
-    private func chargeSurplus() {
-        budget.chargeSurplus(inbox.lastSurplusByteCount, at: eventLoop.now)
-        connection?.inflated(inbox.lastInflatedByteCount, surplus: inbox.lastSurplusByteCount)
-    }
 
     /// Ends the call from outside of its handler, which is told. The status waits behind what was sent
     /// before; a client that does not take that loses the stream.
@@ -383,7 +382,7 @@ package final class ServerCall {
     /// Ends the call for what it keeps here. UNAVAILABLE: because of what others keep, so that it may be
     /// tried again.
     func giveUp(_ refusal: Refusal, _ code: RPCCode, _ why: String) {
-        refused(refusal)
+        wasEnded(for: refusal)
         let status = RPCStatus(code, why)
         end(with: status, by: .protocolError(status))
     }

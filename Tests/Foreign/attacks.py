@@ -169,6 +169,12 @@ ATTACKS = {
         **RESETS),
     "more streams than allowed": Attack(
         streams(lambda s: headers(s, request_fields(STREAM)), 100), events=100, limit=10_000),
+    # Calls and requests that are answered, and come to nothing.
+    "calls of no method": Attack(
+        streams(lambda s: call(s, "/no/such"))),
+    "requests that are no RPC": Attack(streams(lambda s: headers(
+        s, [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "x")],
+        END_HEADERS | END_STREAM))),
     # Header blocks.
     "CONTINUATION": Attack(
         always(frame(CONTINUATION, 0, 1, b"") * 100), headers(1, flags=0, payload=MINIMAL),

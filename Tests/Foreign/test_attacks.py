@@ -2,6 +2,7 @@
 same attacks at length, with the memory and the neighbours' times."""
 
 import contextlib
+import itertools
 import json
 import http.client
 import re
@@ -73,7 +74,21 @@ def test_a_flood_is_told_to_calm_down_in_time(server, name):
     assert after[reason] == before[reason] + 1
     # Its streams may be counted too.
     assert {kind for kind in after if after[kind] != before[kind]} <= {
-        reason, "malformed_stream", "concurrent_streams", "unknown_method"}
+        reason, "malformed_stream", "concurrent_streams", "unknown_method", "no_rpc"}
+
+
+@pytest.mark.parametrize("name", ["calls of no method", "requests that are no RPC"])
+def test_calls_that_come_to_nothing_are_a_flood(server, name):
+    """Beyond 250 a second each counts as four frames, its HEADERS and DATA pay for nothing."""
+    attack = ATTACKS[name]
+    with counted(server, "useless_frames"), Peer(server) as peer:
+        for number in range(40):
+            peer.send(attack.send(number))
+            last = stream(50 * number + 49)
+            peer.until(lambda p: p.goaways or p.closed or p.answer(last))
+            if peer.goaways or peer.closed:
+                break
+        assert peer.ends(ENHANCE_YOUR_CALM) == "useless_frames"
 
 
 @pytest.mark.parametrize("make,count", [
@@ -316,10 +331,12 @@ def test_who_has_answers_made_and_does_not_read_is_closed(server):
 
 
 def test_who_has_calls_refused_and_does_not_read_is_closed(server):
-    """The resets wait in the server for as long as the socket is full."""
-    pieces = ATTACKS["answers that are not read"].pieces_of()
+    """The resets of streams that are too many wait in the server for as long as the socket is full."""
+    pieces = (call(stream(n)) for n in itertools.count())
     memory = server.memory("VmRSS")
-    with counted(server, "unread_acknowledgements"), Peer(server, receive_buffer=4096) as peer:
+    # Whichever is seen first: that they wait, or that they are many.
+    kinds, before = ("unread_acknowledgements", "useless_frames"), refused(server)
+    with Peer(server, receive_buffer=4096) as peer:
         end = time.monotonic() + 30
         while time.monotonic() < end and not peer.closed:
             try:
@@ -330,6 +347,8 @@ def test_who_has_calls_refused_and_does_not_read_is_closed(server):
             except OSError:
                 break
         assert time.monotonic() < end
+    after = refused(server)
+    assert sum(after[kind] - before[kind] for kind in kinds) == 1
     assert server.memory("VmRSS") < memory + 8
 
 

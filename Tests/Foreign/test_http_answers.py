@@ -91,7 +91,9 @@ def test_headers_that_are_too_large_get_the_answer_of_who_asks(wire):
 
 @pytest.mark.parametrize("arguments", [[], ["-I"], ["-d", "{}"], ["--http2"], ["-X", "OPTIONS"]])
 def test_http_1_is_told_that_it_is_none_here(server, arguments):
-    done = run(["curl", "-sS", "-i", *arguments, f"http://{server.address}{KNOWN[0]}"])
+    # More than is read at once.
+    cookie = ["-H", f"cookie: {'x' * 5000}"]
+    done = run(["curl", "-sS", "-i", *cookie, *arguments, f"http://{server.address}{KNOWN[0]}"])
     assert done.stdout.startswith("HTTP/1.1 505 "), (done.stdout, done.stderr)
 
 

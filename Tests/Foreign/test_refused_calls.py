@@ -103,11 +103,9 @@ def test_messages_that_cannot_be_unpacked_are_counted(guarded, kind, message, me
 def test_requests_that_are_none_are_counted(guarded, kind, path, options):
     key = make_key(guarded, f"request-{next(NUMBERS)}")
     options = options | dict(headers=options.get("headers", []) + bearer(key))
-    written = len(guarded.log)
     with Connection(guarded) as wire, counted(guarded, kind):
         answer = wire.call("", path=path, **(dict(data=envelope(b"")) | options))
         assert answer.status != 0
-    assert not any(key in line for line in guarded.log[written:])
 
 
 def test_a_key_that_names_another_workspace_is_counted(guarded):

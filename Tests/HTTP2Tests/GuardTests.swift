@@ -52,6 +52,36 @@ struct GuardTests {
     }
 
     @Test
+    func `HEADERS that turn out to be malformed count by their bytes`() {
+        var guardian = FloodGuard(limits: limits)
+        for _ in 0..<64 {
+            guardian.headers(byteCount: 16 * 1024)
+            guardian.headersAreTaken()
+            guardian.headersAreMalformed()
+        }
+        // Each is useful by itself, and so pays for a little.
+        for _ in 0..<8 { guardian.continuation(byteCount: 16 * 1024) }
+        #expect(guardian.fault == nil)
+        guardian.continuation(byteCount: 1)
+        #expect(guardian.fault == .oversizedHeaders)
+    }
+
+    @Test
+    func `Resets of calls whose time is over are forgiven, up to a bound`() {
+        var guardian = FloodGuard(limits: limits)
+        for _ in 0..<3000 {
+            guardian.reset()
+            guardian.forgiveReset()
+        }
+        #expect(guardian.fault == nil)
+        for _ in 0..<9 {
+            guardian.reset()
+            guardian.forgiveReset()
+        }
+        #expect(guardian.fault == .tooManyResets)
+    }
+
+    @Test
     func `HEADERS that are ignored are useless frames, and their bytes too many`() {
         var guardian = FloodGuard(limits: limits)
         for _ in 0..<10 { guardian.headers(byteCount: 0) }
@@ -60,14 +90,14 @@ struct GuardTests {
         #expect(guardian.fault == .uselessFrames)
         guardian.tick()
         for _ in 0..<8 {
-            guardian.headers(byteCount: 127 * 1024 + 512)
+            guardian.headers(byteCount: 128 * 1024)
             guardian.headersAreTaken()
         }
-        for _ in 0..<8 { guardian.headers(byteCount: 127 * 1024 + 512) }
+        for _ in 0..<8 { guardian.headers(byteCount: 128 * 1024) }
         // Each of the eight that were taken pays for some of another.
-        guardian.continuation(byteCount: 16 * 1024 - 512)
+        guardian.continuation(byteCount: 16 * 1024)
         #expect(guardian.fault == nil)
-        guardian.continuation(byteCount: 0)
+        guardian.continuation(byteCount: 1)
         #expect(guardian.fault == .oversizedHeaders)
     }
 

@@ -51,13 +51,15 @@ def expect(found, expected):
 
 
 class Suite:
-    """A client that has the suite's options."""
+    """A client that has the suite's options, and maybe another one for the cases with compression."""
 
-    def __init__(self, name, program, cases, variables=()):
+    def __init__(self, name, program, cases, variables=(), compression=None):
         self.name, self.program, self.cases, self.variables = name, program, cases, variables
+        self.compression = compression or program
 
     def run(self, case, host, port):
-        run([*self.program, f"--server_host={host}", f"--server_port={port}",
+        program = self.compression if case in COMPRESSED else self.program
+        run([*program, f"--server_host={host}", f"--server_port={port}",
              f"--test_case={case}"], variables=self.variables)
 
 
@@ -203,7 +205,7 @@ def clients(folder, venv):
         Suite("C++", [folder / "cpp/client"], CASES),
         Suite("Python", [folder / "venv/bin/python", "-m", "tests.interop.client"], PLAIN,
               {"PYTHONPATH": f"{folder / 'python'}:{python}"}),
-        Suite("Go", [folder / "go/client"], PLAIN),
+        Suite("Go", [folder / "go/client"], CASES, compression=[folder / "go/compression"]),
         BufCurl(venv / "bin/buf", folder),
         Suite("grpc-swift", [folder / "grpc-swift/debug/Client"],
               [*PLAIN, "client_compressed_unary"]),

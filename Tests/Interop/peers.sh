@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Builds gRPC's own interop clients, in C++, Go and Python, from Debian's source packages, and a
-# client on grpc-swift: `make interop`. What is built once stays; nothing of it is committed.
+# client on grpc-swift and another on grpc-go: `make interop`. What is built once stays; nothing of it
+# is committed.
 #
 # In: the folder to build in; the packages that the Makefile installs. Out, in that folder:
-# cpp/client, go/client, python/ and venv/, grpc-swift/debug/Client.
+# cpp/client, go/client, go/compression, python/ and venv/, grpc-swift/debug/Client.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
@@ -53,13 +54,12 @@ build_cpp() {
 }
 
 build_go() {
-	[ -x go/client ] && return
-	echo "building the Go client"
+	echo "building the Go clients"
 	mkdir -p go/src/google.golang.org
 	ln -sfn "$folder/source/golang-google-grpc" go/src/google.golang.org/grpc
-	(cd go/src/google.golang.org/grpc/interop/client \
-		&& GO111MODULE=off GOCACHE="$folder/go/cache" GOPATH="$folder/go:/usr/share/gocode" \
-			go build -o "$folder/go/client" .)
+	export GO111MODULE=off GOCACHE="$folder/go/cache" GOPATH="$folder/go:/usr/share/gocode"
+	(cd go/src/google.golang.org/grpc/interop/client && go build -o "$folder/go/client" .)
+	go build -o go/compression "$here/GoCompression/main.go"
 }
 
 build_python() {

@@ -244,6 +244,34 @@ struct LimitTests {
         _ = try? rig.channel.finish()
     }
 
+    /// Else one that has to wait would keep its event loop busy, and advancing the time would not end.
+    @Test
+    func `Who waits to decompress is asked again now and then`() throws {
+        let rig = try Embedded()
+        let budget = rig.options.budget
+        budget.chargeWork(budget.workLimitByteCount)
+        let stream = try rig.client.request(
+            RawPeer.headers("/test.Echo/Count", more: [("grpc-encoding", "gzip")]))
+        let text = ByteBuffer(bytes: [UInt8](repeating: 65, count: 5000))
+        let compressed = try #require(Gzip.deflate(text))
+        let message = RawPeer.envelope(Array(compressed.readableBytesView), flag: 1)
+        rig.client.append(to: stream, reserving: message.count) { $0.writeBytes(message) }
+        rig.client.end(stream, trailers: nil)
+        func isAnswered() -> Bool {
+            rig.events.contains { if case .closed(stream.id, _) = $0 { true } else { false } }
+        }
+        for _ in 0..<20 {
+            try rig.exchange()
+            rig.channel.embeddedEventLoop.advanceTime(by: .milliseconds(50))
+        }
+        #expect(!isAnswered())
+        budget.chargeWork(-budget.workLimitByteCount)
+        rig.channel.embeddedEventLoop.advanceTime(by: .milliseconds(50))
+        try rig.exchange()
+        #expect(isAnswered())
+        _ = try? rig.channel.finish()
+    }
+
     @Test
     func `Finished calls that nobody reads are reset when there is too much, the newest first`()
         throws
