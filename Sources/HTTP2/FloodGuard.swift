@@ -23,6 +23,8 @@ struct FloodGuard {
     mutating func cheap() { cheapFrameCount &+= 1 }
     mutating func reset() { resetCount &+= 1 }
     mutating func provokedReset() { provokedResetCount &+= 1 }
+    mutating func answeredStream() { answeredStreamCount &+= 1 }
+
     /// HEADERS came. Those that nghttp2 ignores, since their stream was reset for instance, it decodes
     /// all the same, and tells nobody of their fields.
     mutating func headers(byteCount: Int) {
@@ -57,7 +59,6 @@ struct FloodGuard {
         surplusHeaderByteCount &+= byteCount + ConnectionLimits.surplusFieldCost
         if isFirstOfBlock { surplusHeaderByteCount &+= ConnectionLimits.surplusBlockCost }
     }
-    mutating func answeredStream() { answeredStreamCount &+= 1 }
 
     /// A reset that the peer was right to send. So many of them in one tick are another thing.
     mutating func forgiveReset() {
@@ -67,9 +68,8 @@ struct FloodGuard {
     }
 
     /// A stream that was refused did nothing here: its HEADERS, DATA behind them and DATA of the answer
-    /// were not useful.
-    /// That is no reset which the peer provoked, but a client that does nothing else is ended too. It
-    /// costs ten times a frame.
+    /// were not useful. That is no reset which the peer provoked, but a client that does nothing else
+    /// is ended too. It costs ten times a frame.
     mutating func refusedStream() {
         refusedForOthers()
         cheapFrameCount &+= 4
@@ -79,21 +79,23 @@ struct FloodGuard {
     mutating func refusedForOthers() { usefulFrameCount = max(0, usefulFrameCount - 3) }
 
     /// That of the frames which cost the most: there is no use in going on to the end of the input.
-    var faultOfStreams: ConnectionFault? {
-        let allowedResetCount = limits.resetCountPerTick + answeredStreamCount
-        if resetCount > allowedResetCount { return .tooManyResets }
-        if provokedResetCount > allowedResetCount { return .provokedResets }
-        return hasTooLargeHeaders ? .oversizedHeaders : nil
-    }
+    var faultOfStreams: ConnectionFault? { faultOfResets ?? faultOfHeaders }
 
     /// To be asked when all of an input was taken: what is useful may come behind what is not.
     var fault: ConnectionFault? {
-        if let faultOfStreams, faultOfStreams != .oversizedHeaders { return faultOfStreams }
         let allowedCheapFrameCount =
             limits.cheapFrameCountPerTick + limits.cheapFramesPerUsefulFrame * usefulFrameCount
-        if cheapFrameCount > allowedCheapFrameCount { return .uselessFrames }
-        return hasTooLargeHeaders ? .oversizedHeaders : nil
+        return faultOfResets
+            ?? (cheapFrameCount > allowedCheapFrameCount ? .uselessFrames : faultOfHeaders)
     }
+
+    private var faultOfResets: ConnectionFault? {
+        let allowedResetCount = limits.resetCountPerTick + answeredStreamCount
+        if resetCount > allowedResetCount { return .tooManyResets }
+        return provokedResetCount > allowedResetCount ? .provokedResets : nil
+    }
+
+    private var faultOfHeaders: ConnectionFault? { hasTooLargeHeaders ? .oversizedHeaders : nil }
 
     var hasTooLargeHeaders: Bool {
         surplusHeaderByteCount > limits.surplusHeaderByteCountPerTick

@@ -29,6 +29,8 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelDuplexHandle
     private var drain = Drain.none
     private var delegateKnowsOfDrain = false
     private var isPumping = false
+    /// Something was written: what follows must be frames.
+    private var hasSpoken = false
     private var silentTickCount = 0
     private var pingGuard = PingGuard()
     private var fault: ConnectionFault?
@@ -97,17 +99,21 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelDuplexHandle
     /// Others, such as a client that speaks TLS, are shown what is spoken here.
     private func answerStranger(_ input: ByteBuffer) {
         let method = input.readableBytesView.prefix(8).prefix { (0x41...0x5A).contains($0) }
-        guard session.role == .server, method.count >= 3,
-            input.readableBytesView.dropFirst(method.count).first == 0x20
-        else { return pump() }
-        let text = "505: this server speaks gRPC, and HTTP/2 alone.\n"
-        // RFC 9110 section 15.6.6.
-        let answer = ByteBuffer(
-            string: """
+        let isHTTP1 =
+            method.count >= 3 && input.readableBytesView.dropFirst(method.count).first == 0x20
+        var answer = ByteBuffer()
+        if session.role == .server, !hasSpoken, isHTTP1 {
+            let text = "505: this server speaks gRPC, and HTTP/2 alone.\n"
+            // RFC 9110 section 15.6.6.
+            answer.writeString(
+                """
                 HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-type: text/plain\r\n\
                 content-length: \(text.utf8.count)\r\nconnection: close\r\n\r\n\(text)
                 """)
-        if let context { endOutput(context, last: answer) }
+        } else {
+            pump()
+        }
+        if let context, state == .open { endOutput(context, last: answer) }
     }
 
     package func channelReadComplete(context: ChannelHandlerContext) {
@@ -185,6 +191,7 @@ package final class HTTP2Handler<Delegate: SessionDelegate>: ChannelDuplexHandle
         var output = ByteBuffer()
         let hasMore = collect(into: &output)
         session.isPumpExpected = hasMore
+        if output.readableBytes > 0 { hasSpoken = true }
         let isFinished = !hasMore && session.isFinished
         // One that was ended for a flood would only be opened anew: it stays as it is for a while.
         if isFinished, session.role == .client || fault == nil || fault == .protocolError {

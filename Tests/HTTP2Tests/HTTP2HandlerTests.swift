@@ -236,6 +236,34 @@ struct HTTP2HandlerTests {
         #expect(rig.responder.isClosed)
     }
 
+    /// Text among frames would be taken for one of four megabytes.
+    @Test(arguments: [
+        (true, ["GET / HTTP/1.1\r\n\r\n"], false), (false, ["GET / HTTP/1.1\r\n\r\n"], true),
+        (false, ["PRI * H/TT2P.0\r\n\r\nSM\r\n\r\n"], true), (false, ["PRI ", "* x"], false),
+        (false, ["\u{16}\u{3}\u{1}"], false),
+    ])
+    func `HTTP/1.1 is answered where nothing was said before`(
+        speaksFirst: Bool, sent: [String], isAnswered: Bool
+    ) throws {
+        let channel = EmbeddedChannel()
+        try channel.pipeline.syncOperations.addHandler(
+            HTTP2Handler(
+                role: .server, limits: ConnectionLimits(), delegate: Responder(.init()),
+                speaksFirst: speaksFirst))
+        try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
+        for text in sent { try channel.writeInbound(ByteBuffer(string: text)) }
+        channel.embeddedEventLoop.advanceTime(by: ConnectionLimits.linger)
+        var written = ""
+        while let bytes = try channel.readOutbound(as: ByteBuffer.self) {
+            written += String(buffer: bytes)
+        }
+        #expect(written.hasPrefix("HTTP/1.1 505 ") == isAnswered)
+        #expect(written.contains("HTTP/1.1") == isAnswered)
+        // SETTINGS come first in any case.
+        #expect(written.utf8.count > 9)
+        #expect(!channel.isActive)
+    }
+
     @Test
     func `A closed connection frees its delegate and its session`() throws {
         let life = Responder.Life()
