@@ -272,6 +272,36 @@ struct LimitTests {
         _ = try? rig.channel.finish()
     }
 
+    @Test(arguments: [true, false])
+    func `Who has brought what it seemed to bring does not wait for bombs`(isTrusted: Bool) throws {
+        let rig = try Embedded()
+        var state: UInt32 = 1
+        // Letters that come down to half.
+        func text(_ count: Int) -> [UInt8] {
+            (0..<count).map { _ in
+                state = state &* 1_664_525 &+ 1_013_904_223
+                return 65 + UInt8(state >> 28)
+            }
+        }
+        func call(_ count: Int) throws -> StreamID {
+            let stream = try rig.client.request(
+                RawPeer.headers("/test.Echo/Count", more: [("grpc-encoding", "gzip")]))
+            let compressed = try #require(Gzip.deflate(ByteBuffer(bytes: text(count))))
+            let message = RawPeer.envelope(Array(compressed.readableBytesView), flag: 1)
+            rig.client.append(to: stream, reserving: message.count) { $0.writeBytes(message) }
+            rig.client.end(stream, trailers: nil)
+            try rig.exchange()
+            return stream.id
+        }
+        func isAnswered(_ id: StreamID) -> Bool {
+            rig.events.contains { if case .closed(id, _) = $0 { true } else { false } }
+        }
+        #expect(isAnswered(try call(isTrusted ? 256 * 1024 : 255 * 1024)))
+        rig.options.budget.chargeSurplus(1 << 30, at: rig.channel.eventLoop.now)
+        #expect(isAnswered(try call(1024)) == isTrusted)
+        _ = try? rig.channel.finish()
+    }
+
     @Test
     func `Finished calls that nobody reads are reset when there is too much, the newest first`()
         throws
